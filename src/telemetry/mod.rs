@@ -1,0 +1,14 @@
+//! What a node says about itself: metrics and diagnostics.
+//!
+//! Used by every module that has something to report; handles are passed down, never global, so
+//! that two nodes can live in one process.
+//!
+//! # Not here
+//! Routes that serve any of this (`api`), what a dashboard shows (`grafana/`).
+
+pub mod diagnostics;
+pub mod handles;
+pub mod metrics;
+mod recorder;
+
+pub use handles::{Metrics, PeerMetrics};
