@@ -54,11 +54,3 @@ fn a_segment_of_version_1_still_opens() {
     assert_eq!(rig.state().unwrap().entries, ["one", "", "three again"]);
     assert_eq!(rig.recovered.torn, None);
 }
-
-/// Only for a new format version, which gets a directory of its own.
-#[test]
-#[ignore = "writes the golden file"]
-fn write_the_golden_file() {
-    std::fs::create_dir_all(golden().parent().unwrap()).unwrap();
-    std::fs::write(golden(), sample().0.bytes(&segment_path(1)).unwrap()).unwrap();
-}
