@@ -6,6 +6,7 @@ use openraft::EntryPayload;
 use super::Consensus;
 use super::codec;
 use super::error::ReadLogError;
+use super::log_storage::read_encoded;
 use super::state_machine::position;
 use crate::command::{self, Proposal};
 use crate::types::{Index, NodeName, Position};
@@ -64,23 +65,9 @@ impl Consensus {
         if from >= end {
             return Ok(Vec::new());
         }
-        let entries = self.read_encoded(from, end, max_bytes).await?;
+        let (wal, tasks) = (&self.inner.wal, &self.inner.tasks);
+        let entries = read_encoded(wal, tasks, from..end, max_bytes).await?;
         entries.into_iter().map(decode).collect()
-    }
-
-    async fn read_encoded(
-        &self,
-        from: Index,
-        end: Index,
-        max_bytes: u64,
-    ) -> Result<Vec<Bytes>, ReadLogError> {
-        if self.inner.wal.is_cached(from) {
-            return Ok(self.inner.wal.read(from, end, max_bytes)?);
-        }
-        let wal = self.inner.wal.clone();
-        let read = move || wal.read(from, end, max_bytes);
-        let read = self.inner.tasks.spawn_blocking("log-read", read).await;
-        Ok(read.map_err(|_| ReadLogError::Stopping)??)
     }
 }
 

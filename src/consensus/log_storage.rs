@@ -8,7 +8,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::acks::Acks;
 use super::codec;
+use super::error::ReadLogError;
 use super::raft_types::{Entry, LogId, TypeConfig, Vote};
 use crate::os::clock::Clock;
 use crate::tasks::Tasks;
@@ -57,16 +58,9 @@ impl LogStorage {
         Self { wal, tasks, receipts, hint_waits: Arc::default() }
     }
 
-    /// Encoded entries from `from` on, before `end`; at least one if there is one. What is not in
-    /// memory is read on another thread.
     async fn read(&self, from: u64, end: u64, max_bytes: u64) -> io::Result<Vec<Bytes>> {
-        let (from, end) = (Index::new(from), Index::new(end));
-        if self.wal.is_cached(from) {
-            return self.wal.read(from, end, max_bytes).map_err(to_io);
-        }
-        let wal = self.wal.clone();
-        let read = move || wal.read(from, end, max_bytes).map_err(to_io);
-        self.tasks.spawn_blocking("log-read", read).await.map_err(io::Error::other)?
+        let range = Index::new(from)..Index::new(end);
+        read_encoded(&self.wal, &self.tasks, range, max_bytes).await.map_err(io::Error::other)
     }
 
     /// The part of a range that the log has, as `from..end`.
@@ -92,6 +86,23 @@ impl LogStorage {
             |(_, note): (Index, Bytes)| codec::decode_log_id(note).map_err(io::Error::from);
         self.wal.purged().map(decode).transpose()
     }
+}
+
+/// Encoded entries of a range, at least one if there is one, then up to `max_bytes`. What is not in
+/// memory is read on another thread.
+pub(super) async fn read_encoded(
+    wal: &wal::Handle,
+    tasks: &Tasks,
+    range: Range<Index>,
+    max_bytes: u64,
+) -> Result<Vec<Bytes>, ReadLogError> {
+    if wal.is_cached(range.start) {
+        return Ok(wal.read(range.start, range.end, max_bytes)?);
+    }
+    let wal = wal.clone();
+    let read = move || wal.read(range.start, range.end, max_bytes);
+    let read = tasks.spawn_blocking("log-read", read).await;
+    Ok(read.map_err(|_| ReadLogError::Stopping)??)
 }
 
 fn to_io(error: WalError) -> io::Error {
