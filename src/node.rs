@@ -158,7 +158,7 @@ struct LogObserver(Arc<Metrics>);
 
 impl wal::Observer for LogObserver {
     fn synced(&self, synced: wal::Synced) {
-        self.0.wal.fsync_duration.observe(synced.duration);
+        self.0.wal.fsync_duration.observe(synced.sync);
         self.0.wal.batch_entries.observe_count(synced.entries as u64);
         self.0.wal.append_bytes.add(synced.bytes);
     }

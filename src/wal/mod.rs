@@ -57,7 +57,7 @@ pub use writer::Writer;
 
 use std::time::Duration;
 
-use crate::types::{ClusterId, RaftId};
+use crate::types::{ClusterId, Index, RaftId};
 
 /// Smallest segment, for tests.
 pub const SEGMENT_MIN_BYTES: u64 = 8 * 1024;
@@ -115,8 +115,14 @@ impl Options {
 /// One write and sync, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synced {
-    /// How long write and sync took together.
-    pub duration: Duration,
+    /// When the write began, on the clock that the log was opened with.
+    pub began: Duration,
+    /// How long the write took, before the sync.
+    pub write: Duration,
+    /// How long the sync took.
+    pub sync: Duration,
+    /// The last index that is durable now.
+    pub upto: Option<Index>,
     /// Bytes written.
     pub bytes: u64,
     /// Requests answered by it.

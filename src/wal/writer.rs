@@ -342,15 +342,18 @@ impl Writer {
 
     /// One write, one sync, then the answers.
     fn flush(&mut self) -> Result<(), WalError> {
-        let started = self.clock.monotonic();
+        let began = self.clock.monotonic();
         let mut bytes = 0;
         if !self.round.builder.is_empty() {
             bytes = self.write_batch()?;
         }
+        let written = self.clock.monotonic();
         if std::mem::take(&mut self.round.needs_sync) && self.sync_all()? {
-            let duration = self.clock.monotonic().saturating_sub(started);
+            let sync = self.clock.monotonic().saturating_sub(written);
+            let write = written.saturating_sub(began);
             let (requests, entries) = (self.round.answers.len(), self.round.entries);
-            self.observer.synced(Synced { duration, bytes, requests, entries });
+            let upto = self.synced;
+            self.observer.synced(Synced { began, write, sync, upto, bytes, requests, entries });
             self.round.entries = 0;
         }
         self.view.publish(&mut self.round.changes, self.round.stamp.take());
