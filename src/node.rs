@@ -16,6 +16,7 @@ use crate::config::{Config, LimitsConfig};
 use crate::consensus::error::StartError;
 use crate::consensus::founding::{Founder, FoundingError};
 use crate::consensus::identity::{self, Identity};
+use crate::consensus::spans::Spans;
 use crate::consensus::{Consensus, Parts};
 use crate::os::Os;
 use crate::peer::client::{ClientError, HttpTransport};
@@ -25,7 +26,7 @@ use crate::peer::proxy::Proxy;
 use crate::peer::{Handler, NotReadyYet, Transport};
 use crate::store::Store;
 use crate::tasks::{OnError, TaskFailure, Tasks};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::wal::thread::{self as log_thread, LogThread};
 use crate::wal::{self, Presence, WalError};
 
@@ -119,11 +120,11 @@ impl NodeError {
 pub async fn run(
     config: Config,
     os: Os,
-    metrics: Arc<Metrics>,
+    (metrics, traces): (Arc<Metrics>, Traces),
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let tasks = Tasks::new();
-    let node = Node::new(config, os, metrics, tasks.clone());
+    let node = Node::new(config, os, (metrics, traces), tasks.clone());
     let mut stop = std::pin::pin!(stop);
     // Dropping `serve` when asked to stop is safe: nothing of it is promised to anybody yet.
     let running = tokio::select! {
@@ -154,17 +155,21 @@ fn tails_max(limits: &LimitsConfig) -> usize {
 }
 
 /// Counts what the log's thread does.
-struct LogObserver(Arc<Metrics>);
+struct LogObserver {
+    metrics: Arc<Metrics>,
+    spans: Spans,
+}
 
 impl wal::Observer for LogObserver {
     fn synced(&self, synced: wal::Synced) {
-        self.0.wal.fsync_duration.observe(synced.sync);
-        self.0.wal.batch_entries.observe_count(synced.entries as u64);
-        self.0.wal.append_bytes.add(synced.bytes);
+        self.metrics.wal.fsync_duration.observe(synced.sync);
+        self.metrics.wal.batch_entries.observe_count(synced.entries as u64);
+        self.metrics.wal.append_bytes.add(synced.bytes);
+        self.spans.logged(&synced);
     }
 
     fn rolled(&self, _segment: u64) {
-        self.0.wal.segments_rolled.increment();
+        self.metrics.wal.segments_rolled.increment();
     }
 
     fn spare_failed(&self, error: &WalError) {
@@ -172,7 +177,7 @@ impl wal::Observer for LogObserver {
     }
 
     fn failed(&self, first: &WalError) {
-        self.0.wal.errors.increment();
+        self.metrics.wal.errors.increment();
         tracing::error!(event = "log_failed", error = %first, "the log has stopped for good");
     }
 }
@@ -181,6 +186,8 @@ struct Node {
     config: Config,
     os: Os,
     metrics: Arc<Metrics>,
+    traces: Traces,
+    spans: Spans,
     tasks: Tasks,
     me: Me,
 }
@@ -194,10 +201,16 @@ struct Running {
 }
 
 impl Node {
-    fn new(config: Config, os: Os, metrics: Arc<Metrics>, tasks: Tasks) -> Self {
+    fn new(
+        config: Config,
+        os: Os,
+        (metrics, traces): (Arc<Metrics>, Traces),
+        tasks: Tasks,
+    ) -> Self {
         let me =
             Me { name: config.node.name.clone(), pid: std::process::id(), started: Instant::now() };
-        Self { config, os, metrics, tasks, me }
+        let spans = Spans::new(traces.clone());
+        Self { config, os, metrics, traces, spans, tasks, me }
     }
 
     async fn start(&self) -> Result<Running, NodeError> {
@@ -223,6 +236,7 @@ impl Node {
             self.os.clone(),
             &self.config.limits,
             self.metrics.clone(),
+            self.traces.clone(),
         );
         let address = Address { cluster: identity.cluster, node: identity.node };
         let inbox = Inbox::new(Some(address), Arc::new(consensus.clone()));
@@ -317,7 +331,8 @@ impl Node {
             presence: if identity.has_log { Presence::MustExist } else { Presence::MayBeNew },
         };
         let dir = self.config.node.data_dir.join(LOG_FOLDER);
-        let observer = Arc::new(LogObserver(self.metrics.clone()));
+        let observer =
+            Arc::new(LogObserver { metrics: self.metrics.clone(), spans: self.spans.clone() });
         let (disk, clock) = (self.os.disk.clone(), self.os.clock.clone());
         let opened = wal::open(disk, clock, &dir, &options, observer).map_err(StartError::from)?;
         tracing::info!(event = "log_opened", recovered = ?opened.recovered, "the log is open");
@@ -344,6 +359,7 @@ impl Node {
             transport,
             tasks: self.tasks.clone(),
             metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
         };
         Ok(Consensus::start(parts).await?)
     }
@@ -357,6 +373,7 @@ impl Node {
             seed_confirmations: self.config.seed_confirmations,
             me: self.me.clone(),
             metrics: self.metrics.clone(),
+            traces: self.traces.clone(),
             stop: self.tasks.stop(),
             tasks: self.tasks.clone(),
             tails: Arc::new(Semaphore::new(tails_max(&self.config.limits))),

@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("command", &["types"]),
     ("config", &["types"]),
     ("os", &["types"]),
-    ("telemetry", &["types", "config"]),
+    ("telemetry", &["types", "config", "os"]),
     ("tasks", &["types", "telemetry"]),
     ("wal", &["types", "os", "telemetry"]),
     ("state", &["types", "command"]),
@@ -84,6 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry/recorder.rs"]),
     // Our own module of this name is always reached through `super` or `crate`.
     ("use metrics::", &["telemetry/recorder.rs"]),
+    ("opentelemetry", &["telemetry/traces/"]),
     ("tracing_subscriber", &["telemetry/diagnostics.rs"]),
     ("clap", &["cli/", "config/load.rs", "main.rs"]),
     ("toml", &["config/load.rs"]),

@@ -77,6 +77,7 @@ pub(super) async fn cluster(
         uri: &head.uri,
         headers: &head.headers,
         body: Bytes::new(),
+        trace: None,
         until: Instant::now() + timeout,
         may_forward,
     };

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::peer::{Refusal, RefusalReason};
 use crate::store::{ErrorCode, StoreError, WriteOutcome};
+use crate::telemetry::traces::TraceId;
 use crate::types::Invalid;
 
 /// A request that did not get what it asked for.
@@ -253,10 +254,19 @@ impl IntoResponse for ApiError {
 pub(super) struct ProblemDocument(Map<String, Value>);
 
 impl ProblemDocument {
-    /// The response's body anew, with the names of the node and of the leader.
-    pub(super) fn body(mut self, node: &str, leader: Option<&str>) -> Response {
+    /// The response's body anew, with the names of the node and of the leader
+    /// and the trace.
+    pub(super) fn body(
+        mut self,
+        node: &str,
+        leader: Option<&str>,
+        trace: Option<TraceId>,
+    ) -> Response {
         self.0.insert("node".to_owned(), json!(node));
         self.0.insert("leader".to_owned(), json!(leader));
+        if let Some(trace) = trace {
+            self.0.insert("trace_id".to_owned(), json!(trace.to_string()));
+        }
         problem_response(StatusCode::OK, &self.0)
     }
 }

@@ -18,6 +18,8 @@ use super::kv::PREFIX;
 use crate::peer::PeerError;
 use crate::peer::proxy::{Answer, Forwarded};
 use crate::store::{ErrorCode, Route, StoreError, WriteOutcome};
+use crate::telemetry::TraceContext;
+use crate::telemetry::traces::{Kind, TRACEPARENT};
 use crate::types::NodeUrl;
 
 /// Set on a forwarded request: the second hop refuses a third.
@@ -30,13 +32,12 @@ pub(super) const RETRY: Duration = Duration::from_millis(20);
 const WAY_BACK: Duration = Duration::from_millis(10);
 
 /// Headers of a client's request that the leader needs.
-const PASSED_ON: [HeaderName; 6] = [
+const PASSED_ON: [HeaderName; 5] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     HeaderName::from_static("prefer"),
-    HeaderName::from_static("traceparent"),
 ];
 
 /// A request that may have to go to the leader.
@@ -49,6 +50,8 @@ pub(super) struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// Its whole body.
     pub body: Bytes,
+    /// Its place in a trace.
+    pub trace: Option<TraceContext>,
     /// When the client stops waiting.
     pub until: Instant,
     /// `forward=`.
@@ -130,13 +133,29 @@ async fn send(app: &App, leader: &NodeUrl, request: &Request<'_>) -> Result<Answ
         }
     }
     headers.insert(HOP, HeaderValue::from_static("1"));
+    let mut span = app.traces.follow(request.trace, Kind::Client);
+    span.name("forward");
+    if span.is_recorded() {
+        span.set("http.request.method", request.method.to_string());
+        span.set("server.address", leader.to_string());
+    }
+    // What is not recorded here may still be recorded by the leader or the client.
+    let trace = span.context().or(request.trace).map(TraceContext::header);
+    if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::from_str(&trace)) {
+        headers.insert(TRACEPARENT, trace);
+    }
     let forwarded = Forwarded {
         method: request.method.clone(),
         path_and_query: with_timeout(request.uri, left.saturating_sub(WAY_BACK)),
         headers,
         body: request.body.clone(),
     };
-    app.proxy.send(leader, forwarded, left).await
+    let answer = app.proxy.send(leader, forwarded, left).await;
+    match &answer {
+        Ok(answer) => span.set("http.response.status_code", u64::from(answer.status)),
+        Err(error) => span.fail(error.to_string()),
+    }
+    answer
 }
 
 /// The path and query with what is left of the timeout in place of the client's.

@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use super::error::ApiError;
 use super::forward::{self, Routed};
 use super::params::{self, Params};
-use super::{App, body, receipt};
+use super::{App, body, receipt, trace_of};
 use crate::command::Command;
 use crate::store::{
-    Acks, Consistency, Entry, ErrorCode, ListPage, ListQuery, Read, Receipt, StoreError,
+    Acks, Consistency, Entry, ErrorCode, How, ListPage, ListQuery, Read, Receipt, StoreError,
     WriteOutcome,
 };
 use crate::telemetry::metrics::{ReadConsistency, ReadResult, WriteOp, WriteResult};
@@ -151,10 +151,14 @@ async fn write_inner(
     let command = build(&head, body.clone())?;
     let admitted = app.store.admit(body.len())?;
     let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
-    let routed = forward::Request { method, uri, headers, body, until, may_forward };
+    let trace = trace_of(&head);
+    let routed = forward::Request { method, uri, headers, body, trace, until, may_forward };
     match forward::route(app, &routed).await? {
         Routed::Answered(response) => Ok(Done::Elsewhere(response)),
-        Routed::Here => Ok(Done::Here(app.store.write(&admitted, command, acks, until).await?)),
+        Routed::Here => {
+            let written = app.store.write(&admitted, command, How { acks, trace, until });
+            Ok(Done::Here(written.await?))
+        }
     }
 }
 
@@ -361,12 +365,13 @@ async fn prepare(
     }
     let (method, uri, headers) = (&Method::GET, &head.uri, &head.headers);
     let body = Bytes::new();
-    let routed = forward::Request { method, uri, headers, body, until, may_forward };
+    let trace = trace_of(head);
+    let routed = forward::Request { method, uri, headers, body, trace, until, may_forward };
     loop {
         if let answered @ Routed::Answered(_) = forward::route(app, &routed).await? {
             return Ok((answered, consistency));
         }
-        match app.store.prepare(consistency, until).await {
+        match app.store.prepare(consistency, trace, until).await {
             Ok(()) => return Ok((Routed::Here, consistency)),
             // Leadership moved between the two steps; nothing was read yet.
             Err(StoreError::NotLeader | StoreError::NoQuorum) if Instant::now() < until => {

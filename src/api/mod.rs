@@ -17,6 +17,7 @@ mod receipt;
 mod seed;
 pub mod serve;
 mod stream;
+mod traced;
 
 use std::sync::Arc;
 
@@ -34,13 +35,15 @@ pub use self::cluster::Me;
 
 use self::error::{ApiError, ProblemDocument};
 use self::peers::Door;
+use self::traced::{Traced, trace_of};
 use crate::config::LimitsConfig;
 use crate::peer::Rpc;
 use crate::peer::inbox::Inbox;
 use crate::peer::proxy::Proxy;
 use crate::store::{ErrorCode, Store};
 use crate::tasks::{Stop, Tasks};
-use crate::telemetry::Metrics;
+use crate::telemetry::traces::TraceId;
+use crate::telemetry::{Metrics, Traces};
 
 /// What handlers work with. Every request gets a clone.
 #[derive(Clone)]
@@ -84,6 +87,8 @@ pub struct Parts {
     pub me: Me,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Traces.
+    pub traces: Traces,
     /// Tells when the node stops.
     pub stop: Stop,
     /// For what takes too long for the runtime's thread.
@@ -132,34 +137,40 @@ async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, detail)
 }
 
-/// Counts and times each request, and says on each answer who gave it and who leads.
-async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Counts, times and traces each request, and says on each answer who gave it and who leads.
+async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
     let method = request.method().clone();
     let started = Instant::now();
     let in_flight = app.metrics.http_in_flight.hold();
+    let traced = Traced::begin(&app.traces, route, &mut request);
     let mut response = next.run(request).await;
     drop(in_flight);
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let code = response.status().as_u16();
-    app.metrics.answered(method.as_str(), route, code, started.elapsed());
-    let headers = response.headers_mut();
-    // A forwarded answer says already who gave it.
-    if !headers.contains_key("bitacora-node") {
-        let status = app.store.status();
-        set(headers, "bitacora-node", app.me.name.as_str());
-        if let Some(leader) = status.leader() {
-            set(headers, "bitacora-leader", leader.name.as_str());
-        }
-        if !headers.contains_key("bitacora-term") {
-            headers.insert("bitacora-term", status.term.get().into());
-        }
-        if let Some(problem) = response.extensions_mut().remove::<ProblemDocument>() {
-            let leader = status.leader().map(|leader| leader.name.as_str());
-            *response.body_mut() = problem.body(app.me.name.as_str(), leader).into_body();
-        }
-    }
+    app.metrics.answered(method.as_str(), route, response.status().as_u16(), started.elapsed());
+    let trace = traced.end(&method, route, &mut response, started.elapsed());
+    say_who(&app, trace, &mut response);
     response
+}
+
+/// A forwarded answer says already who gave it.
+fn say_who(app: &App, trace: Option<TraceId>, response: &mut Response) {
+    let headers = response.headers_mut();
+    if headers.contains_key("bitacora-node") {
+        return;
+    }
+    let status = app.store.status();
+    set(headers, "bitacora-node", app.me.name.as_str());
+    if let Some(leader) = status.leader() {
+        set(headers, "bitacora-leader", leader.name.as_str());
+    }
+    if !headers.contains_key("bitacora-term") {
+        headers.insert("bitacora-term", status.term.get().into());
+    }
+    if let Some(problem) = response.extensions_mut().remove::<ProblemDocument>() {
+        let leader = status.leader().map(|leader| leader.name.as_str());
+        *response.body_mut() = problem.body(app.me.name.as_str(), leader, trace).into_body();
+    }
 }
 
 fn set(headers: &mut axum::http::HeaderMap, name: &'static str, value: &str) {

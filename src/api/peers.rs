@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::body;
 use super::error::ApiError;
+use super::trace_of;
 use crate::peer::inbox::Inbox;
-use crate::peer::{Refusal, RefusalReason, Rpc};
+use crate::peer::{Message, Refusal, RefusalReason, Rpc};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::RefusedReason;
 
@@ -45,7 +46,7 @@ pub(super) async fn answer(
     let (parts, incoming) = request.into_parts();
     let until = Instant::now() + MESSAGE_TIMEOUT;
     let sealed = body::read_up_to(incoming, &parts.headers, door.max_bytes, until).await?;
-    let body = door.inbox.receive(rpc, sealed).await;
+    let body = door.inbox.receive(Message { rpc, body: sealed, trace: trace_of(&parts) }).await;
     let body = body.map_err(|refusal| refused(door.metrics, refusal))?;
     let mut response = body.into_response();
     let binary = HeaderValue::from_static("application/octet-stream");

@@ -19,6 +19,8 @@ pub(super) struct Document<'a> {
     created: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,6 +47,7 @@ impl<'a> From<&'a Receipt> for Document<'a> {
             voters: receipt.acks.len(),
             created,
             deleted,
+            trace_id: receipt.trace.map(|trace| trace.to_string()),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `bitacora serve`: one node, until it is asked to stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -8,7 +10,12 @@ use super::output;
 use crate::config::load::{self, ServeArgs};
 use crate::node::{self, NodeError};
 use crate::os::{Os, process, signal};
-use crate::telemetry::{Metrics, diagnostics};
+use crate::telemetry::traces::{Guard, Settings};
+use crate::telemetry::{Metrics, Traces, diagnostics};
+use crate::types::NodeName;
+
+/// How long the last spans may take on their way to the collector.
+const TRACES_DEADLINE: Duration = Duration::from_secs(2);
 
 /// `bitacora serve`: the options of a node, and how it ends.
 #[derive(Debug, clap::Args)]
@@ -45,6 +52,8 @@ pub async fn serve(command: ServeCommand) -> Result<Exit, Failure> {
             return Ok(Exit::Usage);
         }
     };
+    let os = Os::system();
+    let (traces, unsent) = trace(&config.node.name, &os, &metrics);
     let stop = async {
         match signal::stop_requested().await {
             Ok(asked) => tracing::info!(event = "signal", ?asked, "asked to stop"),
@@ -55,9 +64,30 @@ pub async fn serve(command: ServeCommand) -> Result<Exit, Failure> {
             }
         }
     };
-    match node::run(config, Os::system(), metrics, stop).await {
+    let ended = node::run(config, os, (metrics, traces), stop).await;
+    // Nothing else runs any more: waiting here holds up nobody.
+    unsent.close(TRACES_DEADLINE);
+    match ended {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => Ok(fail(&error)),
+    }
+}
+
+/// Traces as the standard variables say; without them, none. They never keep a node from starting.
+fn trace(node: &NodeName, os: &Os, metrics: &Metrics) -> (Traces, Guard) {
+    let environment: BTreeMap<_, _> = load::environment().into_iter().collect();
+    let settings = Settings::read(|name| environment.get(name).cloned());
+    for complaint in &settings.complaints {
+        tracing::warn!(event = "traces_config", "{complaint}");
+    }
+    let counters = (metrics.trace_spans_exported.clone(), metrics.trace_spans_dropped.clone());
+    let machine = (os.clock.clone(), os.random.clone());
+    match Traces::start(&settings, node, machine, counters) {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::warn!(event = "traces_config", %error, "traces are off");
+            (Traces::off(), Guard::default())
+        }
     }
 }
 

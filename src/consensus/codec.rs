@@ -211,13 +211,13 @@ const ENTRY_HEAD_BYTES: usize = 18;
 
 /// How many bytes an entry with this payload has in the log.
 pub(super) fn entry_bytes(payload: &Payload) -> u64 {
-    payload.0.len().saturating_add(ENTRY_HEAD_BYTES) as u64
+    payload.bytes.len().saturating_add(ENTRY_HEAD_BYTES) as u64
 }
 
 /// An entry as it stands in the log and travels to followers.
 pub(super) fn encode_entry(entry: &Entry) -> Bytes {
     let payload = match &entry.payload {
-        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Normal(payload) => payload.bytes.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 256,
     };
     let mut out = versioned(payload.saturating_add(ENTRY_HEAD_BYTES));
@@ -230,7 +230,7 @@ pub(super) fn encode_entry(entry: &Entry) -> Bytes {
     put_log_id(&mut out, entry.log_id);
     match &entry.payload {
         EntryPayload::Blank => {}
-        EntryPayload::Normal(payload) => out.put_slice(&payload.0),
+        EntryPayload::Normal(payload) => out.put_slice(&payload.bytes),
         EntryPayload::Membership(membership) => put_membership(&mut out, membership),
     }
     out.freeze()
@@ -243,7 +243,7 @@ pub(super) fn decode_entry(mut bytes: Bytes) -> Result<Entry> {
     let log_id = get_log_id(&mut bytes)?;
     let payload = match kind {
         ENTRY_BLANK => finish(&bytes, EntryPayload::Blank)?,
-        ENTRY_NORMAL => EntryPayload::Normal(Payload(bytes)),
+        ENTRY_NORMAL => EntryPayload::Normal(Payload::from(bytes)),
         ENTRY_MEMBERSHIP => {
             let membership = get_membership(&mut bytes)?;
             finish(&bytes, EntryPayload::Membership(membership))?
@@ -308,7 +308,7 @@ pub(super) fn encode_append(
     quorum_age: Option<Duration>,
 ) -> Bytes {
     let size = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(payload) => payload.0.len().saturating_add(32),
+        EntryPayload::Normal(payload) => payload.bytes.len().saturating_add(32),
         EntryPayload::Blank | EntryPayload::Membership(_) => 256,
     };
     let entries: usize = request.entries.iter().map(size).sum();
@@ -534,7 +534,7 @@ mod tests {
             prev_log_id: Some(log_id(2, 4)),
             entries: vec![
                 entry(5, EntryPayload::Blank),
-                entry(6, EntryPayload::Normal(Payload(Bytes::from_static(b"payload")))),
+                entry(6, EntryPayload::Normal(Payload::from(Bytes::from_static(b"payload")))),
                 entry(7, EntryPayload::Membership(membership())),
             ],
             leader_commit: Some(log_id(2, 3)),

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::identity::{self, FoundingMember, Identity, IdentityError, Member};
 use crate::config::{Founding, NodeConfig};
 use crate::os::Os;
-use crate::peer::{BoxFuture, Handler, PeerError, Refusal, RefusalReason, Rpc, Transport};
+use crate::peer::{BoxFuture, Handler, Message, PeerError, Refusal, RefusalReason, Rpc, Transport};
 use crate::types::{ClusterId, NodeName, NodeUrl, RaftId};
 
 /// How often absent members are asked again.
@@ -333,7 +333,7 @@ impl Round {
 }
 
 impl Handler for Founder {
-    fn handle(&self, _: RaftId, _: Rpc, _: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
+    fn handle(&self, _: RaftId, _: Message) -> BoxFuture<Result<Bytes, Refusal>> {
         let refusal = Refusal::new(RefusalReason::NotReady, "this node belongs to no cluster yet");
         Box::pin(std::future::ready(Err(refusal)))
     }
@@ -402,7 +402,7 @@ async fn ask(
 ) -> Result<Answer, PeerError> {
     let broken = |error: serde_json::Error| PeerError::Broken(error.to_string());
     let body = Bytes::from(serde_json::to_vec(question).map_err(broken)?);
-    let answer = transport.call(url, Rpc::Found, body, CALL_TIMEOUT).await?;
+    let answer = transport.call(url, Message::new(Rpc::Found, body), CALL_TIMEOUT).await?;
     serde_json::from_slice(&answer).map_err(broken)
 }
 
@@ -427,8 +427,7 @@ mod tests {
         fn call(
             &self,
             _: &NodeUrl,
-            _: Rpc,
-            _: Bytes,
+            _: Message,
             _: Duration,
         ) -> BoxFuture<Result<Bytes, PeerError>> {
             Box::pin(std::future::ready(Err(PeerError::Unreachable("nobody".to_owned()))))

@@ -75,7 +75,9 @@ fn decode(bytes: Bytes) -> Result<LogEntry, ReadLogError> {
     let entry = codec::decode_entry(bytes)?;
     let kind = match entry.payload {
         EntryPayload::Blank => EntryKind::Leader,
-        EntryPayload::Normal(payload) => EntryKind::Proposal(command::decode_proposal(&payload.0)?),
+        EntryPayload::Normal(payload) => {
+            EntryKind::Proposal(command::decode_proposal(&payload.bytes)?)
+        }
         EntryPayload::Membership(membership) => {
             let name = |id: u64| membership.get_node(&id).and_then(|node| node.name.clone());
             EntryKind::Membership {

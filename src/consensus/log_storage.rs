@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::oneshot;
 
 use super::acks::Acks;
 use super::codec;
 use super::error::ReadLogError;
-use super::raft_types::{Entry, LogId, TypeConfig, Vote};
+use super::raft_types::{Entry, LogId, Payload, TypeConfig, Vote};
+use super::spans::Spans;
 use crate::os::clock::Clock;
 use crate::tasks::Tasks;
 use crate::types::{Index, Position, RaftId, Term};
@@ -36,6 +37,7 @@ pub(super) struct LogStorage {
     wal: wal::Handle,
     tasks: Tasks,
     receipts: Receipts,
+    spans: Spans,
     /// A commit hint waits for the log's thread. One at a time: a slow disk must not fill the queue
     /// with hints.
     hint_waits: Arc<AtomicBool>,
@@ -54,8 +56,8 @@ pub(super) struct Receipts {
 
 impl LogStorage {
     /// Over an open log.
-    pub(super) fn new(wal: wal::Handle, tasks: Tasks, receipts: Receipts) -> Self {
-        Self { wal, tasks, receipts, hint_waits: Arc::default() }
+    pub(super) fn new(wal: wal::Handle, tasks: Tasks, receipts: Receipts, spans: Spans) -> Self {
+        Self { wal, tasks, receipts, spans, hint_waits: Arc::default() }
     }
 
     async fn read(&self, from: u64, end: u64, max_bytes: u64) -> io::Result<Vec<Bytes>> {
@@ -237,6 +239,10 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
             first.get_or_insert(entry.log_id);
             last = Some(entry.log_id);
             payloads.push(codec::encode_entry(&entry));
+            if let EntryPayload::Normal(Payload { trace: Some(trace), .. }) = entry.payload {
+                let now = self.receipts.clock.monotonic();
+                self.spans.mark(Index::new(entry.log_id.index), *trace, now);
+            }
         }
         let (Some(first), Some(last)) = (first, last) else {
             callback.io_completed(Ok(()));
@@ -258,6 +264,7 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let (done, truncated) = signal();
         let after = last_log_id.map(|id| Index::new(id.index));
+        self.spans.forget_from(after.map_or(Index::default(), Index::next));
         self.wal.truncate_after(after, done).map_err(to_io)?;
         truncated.await
     }

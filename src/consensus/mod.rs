@@ -22,6 +22,7 @@ mod network;
 mod peers;
 mod raft_types;
 mod snapshots;
+pub mod spans;
 mod start;
 mod state_machine;
 pub mod status;
@@ -48,6 +49,7 @@ use self::error::{BarrierError, ProposeError};
 use self::identity::Identity;
 use self::peers::Freshness;
 use self::raft_types::{Payload, Raft};
+use self::spans::Spans;
 use self::state_machine::{StateMachine, position};
 use self::status::MembersCache;
 use crate::command::{self, Outcome, Proposal};
@@ -55,7 +57,7 @@ use crate::config::TimingConfig;
 use crate::os::Os;
 use crate::state::StateView;
 use crate::tasks::Tasks;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceContext};
 use crate::types::{Index, Position, RaftId};
 use crate::wal;
 
@@ -74,6 +76,7 @@ struct Inner {
     wal: wal::Handle,
     acks: Arc<Acks>,
     freshness: Freshness,
+    spans: Spans,
     members: MembersCache,
     incoming: Arc<Mutex<snapshots::Incoming>>,
     identity: Identity,
@@ -91,7 +94,7 @@ pub struct Committed {
     /// What it did.
     pub outcome: Outcome,
     /// When it was proposed, on the clock of [`Ack::after`].
-    proposed_at: Duration,
+    pub proposed_at: Duration,
 }
 
 /// A node's acknowledgement of an entry, as the leader saw it.
@@ -106,13 +109,19 @@ pub struct Ack {
 }
 
 impl Consensus {
-    /// Puts a proposal into the log and waits until it is applied here.
+    /// Puts a proposal into the log and waits until it is applied here. `trace` is the span that
+    /// waits for it, if that is recorded.
     ///
     /// # Errors
     /// Every error but [`ProposeError::TooLarge`] leaves it open whether the proposal takes effect.
     /// So does dropping the future.
-    pub async fn propose(&self, proposal: &Proposal) -> Result<Committed, ProposeError> {
-        let payload = Payload(command::encode_proposal(proposal));
+    pub async fn propose(
+        &self,
+        proposal: &Proposal,
+        trace: Option<TraceContext>,
+    ) -> Result<Committed, ProposeError> {
+        let bytes = command::encode_proposal(proposal);
+        let payload = Payload { bytes, trace: trace.map(Box::new) };
         let (bytes, limit) = (codec::entry_bytes(&payload), self.inner.wal.entry_limit());
         if bytes > limit {
             return Err(ProposeError::TooLarge { bytes, limit });
@@ -127,6 +136,11 @@ impl Consensus {
         let barrier = self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await?;
         let ready = barrier.await_ready(&self.inner.raft).await;
         ready.map(|_| ()).map_err(|fatal| BarrierError::Stopped(fatal.to_string()))
+    }
+
+    /// The span of the batch that wrote an entry, if it is not in the entry's own trace.
+    pub fn batch_span(&self, committed: &Committed) -> Option<TraceContext> {
+        self.inner.spans.batch_of(committed.position.index)
     }
 
     /// Who has the entry of `committed` on disk by now, voters in the order of their names.

@@ -20,14 +20,15 @@ use super::acks::Acks;
 use super::codec::{self, CodecError, SnapshotChunk};
 use super::raft_types::{MemberNode, TypeConfig, Vote};
 use super::snapshots::SnapshotFile;
+use super::spans::Spans;
 use crate::os::clock::Clock;
 use crate::peer::envelope::{self, Address};
-use crate::peer::{PeerError, Rpc, Transport};
+use crate::peer::{Message, PeerError, Rpc, Transport};
 use crate::tasks::Tasks;
-use crate::telemetry::Metrics;
 use crate::telemetry::handles::PeerMetrics;
-use crate::telemetry::metrics::{AckResult, MissReason, OkOrError, SnapshotOp};
-use crate::types::{Index, NodeUrl, Position, RaftId, Term};
+use crate::telemetry::metrics::{AckResult, Label, MissReason, OkOrError, SnapshotOp};
+use crate::telemetry::{Metrics, Span};
+use crate::types::{Index, NodeName, NodeUrl, Position, RaftId, Term};
 
 /// How much of a snapshot travels in one message.
 const SNAPSHOT_CHUNK_BYTES: u64 = 512 << 10;
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Where answers are counted.
     pub metrics: Arc<Metrics>,
+    pub spans: Spans,
     /// For reading snapshots off the runtime.
     pub tasks: Tasks,
     /// How long a follower may take for entries and its fdatasync of them.
@@ -79,6 +81,7 @@ impl Network {
             url: node.url.clone(),
             purpose,
             metrics,
+            name: node.name.clone(),
         }
     }
 }
@@ -97,6 +100,7 @@ pub(super) struct PeerClient {
     url: Option<NodeUrl>,
     purpose: Purpose,
     metrics: Option<Arc<PeerMetrics>>,
+    name: Option<NodeName>,
 }
 
 impl PeerClient {
@@ -107,11 +111,22 @@ impl PeerClient {
     }
 
     async fn call(&self, rpc: Rpc, body: &[u8], timeout: Duration) -> Result<Bytes, PeerError> {
+        self.call_within(&Span::none(), rpc, body, timeout).await
+    }
+
+    async fn call_within(
+        &self,
+        span: &Span,
+        rpc: Rpc,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Bytes, PeerError> {
         let Some(url) = &self.url else {
             return Err(PeerError::Unreachable("the membership has no URL for it".to_owned()));
         };
-        let sealed = envelope::seal(self.shared.me, self.target, body);
-        self.shared.transport.call(url, rpc, sealed, timeout).await
+        let body = envelope::seal(self.shared.me, self.target, body);
+        let sealed = Message { rpc, body, trace: span.context() };
+        self.shared.transport.call(url, sealed, timeout).await
     }
 
     fn encode(&self, request: &AppendEntriesRequest<TypeConfig>, now: Duration) -> Bytes {
@@ -129,12 +144,15 @@ impl PeerClient {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let sent = self.shared.clock.monotonic();
         let body = self.encode(&request, sent);
-        let answer = self.call(Rpc::Replicate, &body, self.shared.append_timeout).await;
+        let mut span = self.span(&request);
+        let timeout = self.shared.append_timeout;
+        let answer = self.call_within(&span, Rpc::Replicate, &body, timeout).await;
         let now = self.shared.clock.monotonic();
         let response = match read(answer, codec::decode_append_response) {
             Ok(response) => response,
             Err(error) => {
                 self.count(|metrics| metrics.acks.increment(ack_result(&error)));
+                span.fail(error.to_string());
                 return Err(rpc_error(&error));
             }
         };
@@ -148,7 +166,16 @@ impl PeerClient {
             AppendEntriesResponse::HigherVote(_) => AckResult::HigherVote,
         };
         self.count(|metrics| metrics.acks.increment(result));
+        span.set("bitacora.replication.result", result.as_str());
         Ok(response)
+    }
+
+    fn span(&self, request: &AppendEntriesRequest<TypeConfig>) -> Span {
+        let (Some(first), Some(last)) = (request.entries.first(), request.entries.last()) else {
+            return Span::none();
+        };
+        let (first, last) = (Index::new(first.log_id.index), Index::new(last.log_id.index));
+        self.shared.spans.sending(first, last, self.name.as_ref())
     }
 
     /// Only an answer to entries speaks of the disk: an empty append is answered without one.

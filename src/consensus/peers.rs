@@ -12,7 +12,8 @@ use super::codec::{self, SnapshotChunk};
 use super::founding;
 use super::raft_types::{SnapshotMeta, Vote};
 use super::snapshots::{Received, SnapshotFile};
-use crate::peer::{BoxFuture, Handler, Refusal, RefusalReason, Rpc};
+use crate::peer::{BoxFuture, Handler, Message, Refusal, RefusalReason, Rpc};
+use crate::telemetry::TraceContext;
 use crate::types::{Index, RaftId};
 
 /// How new this follower's state is, from what the leader's messages said.
@@ -84,14 +85,15 @@ fn check_sender(from: RaftId, vote: &Vote, standing: Standing) -> Result<(), Ref
 }
 
 impl Handler for Consensus {
-    fn handle(&self, from: RaftId, rpc: Rpc, body: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
+    fn handle(&self, from: RaftId, message: Message) -> BoxFuture<Result<Bytes, Refusal>> {
+        let Message { rpc, body, trace } = message;
         let this = self.clone();
         Box::pin(async move {
             match rpc {
-                Rpc::Replicate => this.append(from, body).await,
+                Rpc::Replicate => this.append(from, body, trace).await,
                 Rpc::Heartbeat => {
                     this.inner.metrics.leader_heartbeats.increment();
-                    this.append(from, body).await
+                    this.append(from, body, None).await
                 }
                 Rpc::Vote | Rpc::PreVote => this.vote(from, rpc, body).await,
                 Rpc::Snapshot => this.snapshot(from, body).await,
@@ -111,11 +113,19 @@ impl Handler for Consensus {
 }
 
 impl Consensus {
-    async fn append(&self, from: RaftId, body: Bytes) -> Result<Bytes, Refusal> {
+    async fn append(
+        &self,
+        from: RaftId,
+        body: Bytes,
+        trace: Option<TraceContext>,
+    ) -> Result<Bytes, Refusal> {
         let (request, quorum_age) = codec::decode_append(body).map_err(malformed)?;
         check_sender(from, &request.vote, Standing::Leader)?;
         let committed = request.leader_commit.map(|id| Index::new(id.index));
         let received = self.inner.os.clock.monotonic();
+        if let Some((last, trace)) = request.entries.last().zip(trace) {
+            self.inner.spans.mark(Index::new(last.log_id.index), trace, received);
+        }
         let answer = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         if let (Some(age), true) = (quorum_age, answer.is_success()) {
             let applied = self.status().applied;

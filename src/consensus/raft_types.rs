@@ -7,6 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::command::Outcome;
+use crate::telemetry::TraceContext;
 use crate::types::{NodeName, NodeUrl};
 
 openraft::declare_raft_types!(
@@ -32,19 +33,30 @@ pub(super) fn log_id(term: u64, index: u64) -> LogId {
     LogId { leader_id: CommittedLeaderId::new(term), index }
 }
 
-/// An encoded proposal, as it stands in the log. Only `state_machine` looks inside.
+/// An encoded proposal, as it stands in the log.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Payload(pub Bytes);
+pub struct Payload {
+    /// What stands in the log. Only `state_machine` looks inside.
+    pub bytes: Bytes,
+    /// On the node that proposed it, if it is recorded: neither stored nor sent.
+    pub trace: Option<Box<TraceContext>>,
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, trace: None }
+    }
+}
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.0.len())
+        write!(f, "Payload({} bytes)", self.bytes.len())
     }
 }
 
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 

@@ -14,6 +14,7 @@ use super::network::{Network, Shared};
 use super::peers::Freshness;
 use super::raft_types::{MemberNode, Raft};
 use super::snapshots::{Incoming, Snapshots};
+use super::spans::Spans;
 use super::state_machine::StateMachine;
 use super::status::{MembersCache, Role, Status};
 use super::{Consensus, Inner, founding};
@@ -48,18 +49,24 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// The spans of replication.
+    pub spans: Spans,
 }
 
 impl Consensus {
     /// Reads the newest snapshot and the log, and begins to take part.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { config, os, identity, wal, transport, tasks, metrics } = parts;
+        let Parts { config, os, identity, wal, transport, tasks, metrics, spans } = parts;
         let acks = Arc::new(Acks::default());
         let (snapshots, restored) = Snapshots::open(os.disk.clone(), &config.node.data_dir)?;
-        let machine =
-            StateMachine::new(snapshots.clone(), restored, tasks.clone(), metrics.clone());
+        let machine = StateMachine::new(
+            (snapshots.clone(), restored),
+            tasks.clone(),
+            metrics.clone(),
+            (spans.clone(), os.clock.clone()),
+        );
         let receipts = Receipts { me: identity.node, acks: acks.clone(), clock: os.clock.clone() };
-        let log = LogStorage::new(wal.clone(), tasks.clone(), receipts);
+        let log = LogStorage::new(wal.clone(), tasks.clone(), receipts, spans.clone());
         let timing = config.timing.clone();
         let network = Network(Shared {
             transport: transport.clone(),
@@ -67,6 +74,7 @@ impl Consensus {
             acks: acks.clone(),
             clock: os.clock.clone(),
             metrics: metrics.clone(),
+            spans: spans.clone(),
             tasks: tasks.clone(),
             append_timeout: APPEND_TIMEOUT_MIN.max(timing.election_timeout_max.saturating_mul(4)),
         });
@@ -83,6 +91,7 @@ impl Consensus {
                 wal,
                 acks,
                 freshness,
+                spans,
                 members: MembersCache::default(),
                 incoming,
                 identity,

@@ -22,7 +22,9 @@ use tokio::sync::watch;
 
 use super::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::snapshots::{SnapshotFile, Snapshots};
+use super::spans::Spans;
 use crate::command::{self, Outcome};
+use crate::os::clock::Clock;
 use crate::state::{State, StateView};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
@@ -50,6 +52,8 @@ struct Shared {
     gaps: Gaps,
     tasks: Tasks,
     metrics: Arc<Metrics>,
+    spans: Spans,
+    clock: Arc<dyn Clock>,
 }
 
 /// What an entry means that does not follow the one before it.
@@ -77,10 +81,10 @@ pub(super) fn position(id: LogId) -> Position {
 impl StateMachine {
     /// Begins with what the newest snapshot holds.
     pub(super) fn new(
-        snapshots: Snapshots,
-        restored: Option<(SnapshotMeta, State)>,
+        (snapshots, restored): (Snapshots, Option<(SnapshotMeta, State)>),
         tasks: Tasks,
         metrics: Arc<Metrics>,
+        (spans, clock): (Spans, Arc<dyn Clock>),
     ) -> Self {
         let (last, state) = match restored {
             Some((meta, state)) => {
@@ -99,6 +103,8 @@ impl StateMachine {
             gaps: Gaps::Refused,
             tasks,
             metrics,
+            spans,
+            clock,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -135,10 +141,10 @@ impl StateMachine {
         let at = position(entry.log_id);
         let proposal = match &entry.payload {
             EntryPayload::Normal(payload) => {
-                let bytes = payload.0.len() as u64;
+                let bytes = payload.bytes.len() as u64;
                 self.shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
                 let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
-                Some(command::decode_proposal(&payload.0).map_err(invalid)?)
+                Some(command::decode_proposal(&payload.bytes).map_err(invalid)?)
             }
             EntryPayload::Blank | EntryPayload::Membership(_) => None,
         };
@@ -179,8 +185,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
+        let began = self.shared.clock.monotonic();
+        let (mut first, mut last) = (None, Index::default());
         let mut burst = 0_u32;
         while let Some((entry, responder)) = entries.try_next().await? {
+            last = Index::new(entry.log_id.index);
+            first.get_or_insert(last);
             let outcome = self.apply_entry(entry)?;
             if let Some(responder) = responder {
                 responder.send(outcome);
@@ -193,6 +203,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         }
         self.publish();
+        if let Some(first) = first {
+            self.shared.spans.applied(first, last, began);
+        }
         Ok(())
     }
 

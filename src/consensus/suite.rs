@@ -12,11 +12,12 @@ use super::log_storage::{LogStorage, Receipts};
 use super::raft_types::TypeConfig;
 use super::snapshots::Snapshots;
 use super::state_machine::StateMachine;
+use crate::consensus::spans::Spans;
 use crate::os::clock::SystemClock;
 use crate::os::disk::{Disk, SystemDisk};
 use crate::os::fake::MemDisk;
 use crate::tasks::Tasks;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::types::{ClusterId, RaftId};
 use crate::wal::thread::{Limits, LogThread, spawn};
 use crate::wal::{NoObserver, Options, Presence, open};
@@ -42,9 +43,14 @@ fn store(disk: Arc<dyn Disk>, dir: &Path) -> (LogThread, LogStorage, StateMachin
     let (wal, thread) = spawn(opened, Limits::default()).unwrap();
     let tasks = Tasks::new();
     let receipts = Receipts { me: RaftId::new(1), acks: Arc::new(Acks::default()), clock };
-    let log = LogStorage::new(wal, tasks.clone(), receipts);
+    let log = LogStorage::new(wal, tasks.clone(), receipts, Spans::new(Traces::off()));
     let (snapshots, restored) = Snapshots::open(disk, dir).unwrap();
-    let machine = StateMachine::new(snapshots, restored, tasks, Arc::new(Metrics::new()));
+    let machine = StateMachine::new(
+        (snapshots, restored),
+        tasks,
+        Arc::new(Metrics::new()),
+        (Spans::new(Traces::off()), Arc::new(SystemClock::new())),
+    );
     (thread, log, machine.tolerating_gaps())
 }
 

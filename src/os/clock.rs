@@ -1,6 +1,6 @@
 //! Time. The only file that asks the system for it.
 //!
-//! [`Clock::monotonic`] measures durations inside one node; [`Clock::wall_unix_ms`] is data to show
+//! [`Clock::monotonic`] measures durations inside one node; [`Clock::wall_unix`] is data to show
 //! to people. Neither is ever used to decide what is safe.
 
 use std::time::Duration;
@@ -10,8 +10,13 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed moment of this process; never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Milliseconds since 1970 as the machine believes. May jump in any direction.
-    fn wall_unix_ms(&self) -> u64;
+    /// Time since 1970 as the machine believes. May jump in any direction.
+    fn wall_unix(&self) -> Duration;
+
+    /// The same in milliseconds.
+    fn wall_unix_ms(&self) -> u64 {
+        u64::try_from(self.wall_unix().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The machine's clocks.
@@ -40,8 +45,8 @@ impl Clock for SystemClock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this file is the door to the clock")]
-    fn wall_unix_ms(&self) -> u64 {
+    fn wall_unix(&self) -> Duration {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        since_epoch.unwrap_or_default()
     }
 }

@@ -47,10 +47,9 @@ impl Clock for ManualClock {
         Duration::from_nanos(self.nanos.load(Ordering::SeqCst))
     }
 
-    fn wall_unix_ms(&self) -> u64 {
-        const START_UNIX_MS: u64 = 1_700_000_000_000;
-        let passed = u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX);
-        passed.saturating_add(START_UNIX_MS)
+    fn wall_unix(&self) -> Duration {
+        const START: Duration = Duration::from_secs(1_700_000_000);
+        self.monotonic().saturating_add(START)
     }
 }
 

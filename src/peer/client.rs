@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{BoxFuture, Lane, PeerError, Rpc, Transport};
+use super::{BoxFuture, Lane, Message, PeerError, Transport};
+use crate::telemetry::traces::TRACEPARENT;
 use crate::types::NodeUrl;
 
 /// An idle connection is kept this long: above any heartbeat interval, and below the time after
@@ -60,11 +61,14 @@ impl Transport for HttpTransport {
     fn call(
         &self,
         to: &NodeUrl,
-        rpc: Rpc,
-        body: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> BoxFuture<Result<Bytes, PeerError>> {
-        let request = self.lane(rpc.lane()).post(format!("{to}{}", rpc.path())).body(body);
+        let Message { rpc, body, trace } = message;
+        let mut request = self.lane(rpc.lane()).post(format!("{to}{}", rpc.path())).body(body);
+        if let Some(trace) = trace {
+            request = request.header(TRACEPARENT, trace.header());
+        }
         Box::pin(async move {
             match tokio::time::timeout(timeout, exchange(request)).await {
                 Ok(answer) => answer,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::envelope::{self, Address};
-use super::{Handler, Refusal, Rpc};
+use super::{Handler, Message, Refusal, Rpc};
 
 /// Where messages for this node arrive, over HTTP or in a simulation.
 #[derive(Clone)]
@@ -22,15 +22,15 @@ impl Inbox {
     }
 
     /// Answers a message, or says why not. Nothing changes when it is refused.
-    pub async fn receive(&self, rpc: Rpc, sealed: Bytes) -> Result<Bytes, Refusal> {
-        if rpc == Rpc::Found {
-            return self.handler.found(sealed).await;
+    pub async fn receive(&self, sealed: Message) -> Result<Bytes, Refusal> {
+        if sealed.rpc == Rpc::Found {
+            return self.handler.found(sealed.body).await;
         }
         let Some(me) = self.me else {
             let why = "this node belongs to no cluster yet";
             return Err(Refusal::new(super::RefusalReason::NotReady, why));
         };
-        let (from, body) = envelope::open(me, &sealed)?;
-        self.handler.handle(from, rpc, body).await
+        let (from, body) = envelope::open(me, &sealed.body)?;
+        self.handler.handle(from, Message { body, ..sealed }).await
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::telemetry::TraceContext;
 use crate::types::{NodeUrl, RaftId};
 
 /// A future that may move between threads.
@@ -94,26 +95,43 @@ pub enum Lane {
     Snapshot,
 }
 
+/// A message to a node or from one.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its kind.
+    pub rpc: Rpc,
+    /// What it says.
+    pub body: Bytes,
+    /// The span that it is part of, if that is recorded.
+    pub trace: Option<TraceContext>,
+}
+
+impl Message {
+    /// One that is part of no trace.
+    pub const fn new(rpc: Rpc, body: Bytes) -> Self {
+        Self { rpc, body, trace: None }
+    }
+}
+
 /// Carries a message to a node and its answer back.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `body` and waits for the answer, at most `timeout`.
+    /// Sends a message and waits for the answer, at most `timeout`.
     ///
     /// After an error the receiver may or may not have acted, unless it is
     /// [`PeerError::Unreachable`] or [`PeerError::Refused`].
     fn call(
         &self,
         to: &NodeUrl,
-        rpc: Rpc,
-        body: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> BoxFuture<Result<Bytes, PeerError>>;
 }
 
 /// Answers messages from peers. Built into the server by `node`.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one message whose envelope was right, with who says to have sent it. `body` is what
-    /// was inside.
-    fn handle(&self, from: RaftId, rpc: Rpc, body: Bytes) -> BoxFuture<Result<Bytes, Refusal>>;
+    /// Answers one message whose envelope was right, with who says to have sent it. Its body is
+    /// what was inside.
+    fn handle(&self, from: RaftId, message: Message) -> BoxFuture<Result<Bytes, Refusal>>;
 
     /// What [`Rpc::Found`] does here.
     fn found(&self, body: Bytes) -> BoxFuture<Result<Bytes, Refusal>>;
@@ -130,7 +148,7 @@ impl NotReadyYet {
 }
 
 impl Handler for NotReadyYet {
-    fn handle(&self, _: RaftId, _: Rpc, _: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
+    fn handle(&self, _: RaftId, _: Message) -> BoxFuture<Result<Bytes, Refusal>> {
         Self::refuse()
     }
 

@@ -33,7 +33,8 @@ use crate::consensus::error::ProposeError;
 use crate::consensus::identity::Identity;
 use crate::consensus::{Committed, Consensus};
 use crate::os::Os;
-use crate::telemetry::Metrics;
+use crate::telemetry::traces::{Kind, TraceId};
+use crate::telemetry::{Metrics, Span, TraceContext, Traces};
 use crate::types::{Index, NodeName, NodeUrl, Position, RaftId};
 
 /// Entries that may wait for this node's disk before no more writes are let in: half of what the
@@ -51,6 +52,7 @@ struct Inner {
     admission: Admission,
     os: Os,
     metrics: Arc<Metrics>,
+    traces: Traces,
     me: NodeName,
 }
 
@@ -68,6 +70,17 @@ pub enum Acks {
     Followers(u64),
 }
 
+/// How a write is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Who must have it on disk.
+    pub acks: Acks,
+    /// The request's place in a trace.
+    pub trace: Option<TraceContext>,
+    /// When nobody waits any more.
+    pub until: Instant,
+}
+
 /// A write that is applied, with who has it on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -79,6 +92,8 @@ pub struct Receipt {
     pub acks: Vec<Ack>,
     /// How many voters are a majority.
     pub quorum: usize,
+    /// The trace that it is part of.
+    pub trace: Option<TraceId>,
 }
 
 /// Who should do what only a leader can.
@@ -92,10 +107,16 @@ pub enum Route {
 
 impl Store {
     /// Over a running consensus.
-    pub fn new(consensus: Consensus, os: Os, limits: &LimitsConfig, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        consensus: Consensus,
+        os: Os,
+        limits: &LimitsConfig,
+        metrics: Arc<Metrics>,
+        traces: Traces,
+    ) -> Self {
         let me = consensus.identity().name.clone();
         let admission = Admission::new(limits);
-        Self { inner: Arc::new(Inner { consensus, admission, os, metrics, me }) }
+        Self { inner: Arc::new(Inner { consensus, admission, os, metrics, traces, me }) }
     }
 
     /// Waits until someone leads, and a majority answers if that is this node.
@@ -142,6 +163,33 @@ impl Store {
         &self,
         _admitted: &Admitted,
         command: Command,
+        how: How,
+    ) -> Result<Receipt, StoreError> {
+        let How { acks, trace, until } = how;
+        let mut span = self.inner.traces.follow(trace, Kind::Internal);
+        span.name("kv.write");
+        let written = self.write_within(&mut span, command, acks, until).await;
+        let with_trace = |mut receipt: Receipt| {
+            receipt.trace = trace.map(|trace| trace.trace);
+            receipt
+        };
+        let written = match written {
+            Err(StoreError::AcksMissing { receipt }) => {
+                Err(StoreError::AcksMissing { receipt: Box::new(with_trace(*receipt)) })
+            }
+            Err(error) => Err(error),
+            Ok(receipt) => Ok(with_trace(receipt)),
+        };
+        if let Err(error) = &written {
+            span.fail(error.code().as_str());
+        }
+        written
+    }
+
+    async fn write_within(
+        &self,
+        span: &mut Span,
+        command: Command,
         acks: Acks,
         until: Instant,
     ) -> Result<Receipt, StoreError> {
@@ -151,7 +199,7 @@ impl Store {
             origin: self.inner.me.clone(),
             command,
         };
-        let proposed = self.inner.consensus.propose(&proposal);
+        let proposed = self.inner.consensus.propose(&proposal, span.context());
         let committed = match tokio::time::timeout_at(until, proposed).await {
             Ok(Ok(committed)) => committed,
             Ok(Err(ProposeError::TooLarge { bytes, limit })) => {
@@ -165,6 +213,7 @@ impl Store {
                 return Err(StoreError::Unknown { why });
             }
         };
+        self.describe(span, &committed);
         if let Outcome::Rejected(Rejection::PreconditionFailed { actual }) = committed.outcome {
             return Err(StoreError::PreconditionFailed { actual });
         }
@@ -174,6 +223,22 @@ impl Store {
             return Ok(receipt);
         }
         Err(StoreError::AcksMissing { receipt: Box::new(receipt) })
+    }
+
+    /// Where the write stands in the log, and when each node had it on disk.
+    fn describe(&self, span: &mut Span, committed: &Committed) {
+        if !span.is_recorded() {
+            return;
+        }
+        span.set("bitacora.raft.index", committed.position.index.get());
+        span.set("bitacora.raft.term", committed.position.term.get());
+        span.link(self.inner.consensus.batch_span(committed));
+        for ack in self.inner.consensus.acks(committed) {
+            if let Some(after) = ack.after {
+                let durable = format!("durable on {}", ack.member.name);
+                span.event(durable, committed.proposed_at.saturating_add(after));
+            }
+        }
     }
 
     fn wanted_acks(&self, acks: Acks) -> Result<usize, StoreError> {
@@ -198,7 +263,8 @@ impl Store {
     fn receipt(&self, committed: Committed) -> Receipt {
         let acks = self.inner.consensus.acks(&committed);
         let quorum = acks.len() / 2 + 1;
-        Receipt { position: committed.position, outcome: committed.outcome, acks, quorum }
+        let Committed { position, outcome, .. } = committed;
+        Receipt { position, outcome, acks, quorum, trace: None }
     }
 
     /// How this node stands.

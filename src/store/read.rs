@@ -9,6 +9,8 @@ use super::error::StoreError;
 use super::{LogEntry, Store};
 use crate::consensus::error::{BarrierError, ReadLogError, WalError};
 use crate::state::{Entry, RangeQuery};
+use crate::telemetry::TraceContext;
+use crate::telemetry::traces::Kind;
 use crate::types::{Index, Key};
 
 /// A page stops here even before its limit: as JSON it may be six times as large, and a forwarder
@@ -71,14 +73,22 @@ pub struct LogPage {
 
 impl Store {
     /// Waits until this node may answer with the wanted consistency. For linearizable reads to be
-    /// called where [`Store::route`] said [`super::Route::Here`].
+    /// called where [`Store::route`] said [`super::Route::Here`]. `trace` is the request's place in a
+    /// trace.
     ///
     /// # Errors
     /// [`StoreError::NotLeader`] when leadership has moved: route again.
-    pub async fn prepare(&self, wanted: Consistency, until: Instant) -> Result<(), StoreError> {
+    pub async fn prepare(
+        &self,
+        wanted: Consistency,
+        trace: Option<TraceContext>,
+        until: Instant,
+    ) -> Result<(), StoreError> {
         if wanted == Consistency::Stale {
             return Ok(());
         }
+        let mut span = self.inner.traces.follow(trace, Kind::Internal);
+        span.name("raft.read_barrier");
         let barrier = self.inner.consensus.read_barrier();
         match tokio::time::timeout_at(until, barrier).await {
             Ok(Ok(())) => Ok(()),

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub peer_messages_refused: CounterBy<RefusedReason>,
     /// Lost diagnostic lines.
     pub log_lines_dropped: Counter,
+    /// Sent spans.
+    pub trace_spans_exported: Counter,
+    /// Lost spans.
+    pub trace_spans_dropped: Counter,
     endpoints: Vec<EndpointMetrics>,
     peers: Mutex<BTreeMap<NodeName, Peer>>,
     recorder: Recorder,
@@ -149,6 +153,8 @@ impl Metrics {
             keys: recorder.gauge(&rows::KEYS, &[]),
             peer_messages_refused: recorder.counters(&rows::PEER_MESSAGES_REFUSED, &[]),
             log_lines_dropped: recorder.counter(&rows::LOG_LINES_DROPPED, &[]),
+            trace_spans_exported: recorder.counter(&rows::TRACE_SPANS_EXPORTED, &[]),
+            trace_spans_dropped: recorder.counter(&rows::TRACE_SPANS_DROPPED, &[]),
             endpoints,
             peers: Mutex::default(),
             recorder,

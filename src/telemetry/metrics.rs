@@ -223,6 +223,10 @@ table! {
         "Messages between nodes that were not for this node or not understood.";
     LOG_LINES_DROPPED = "log_lines_dropped_total" Counter []
         "Diagnostic lines lost because their reader was too slow.";
+    TRACE_SPANS_EXPORTED = "trace_spans_exported_total" Counter []
+        "Spans that a collector of traces has taken.";
+    TRACE_SPANS_DROPPED = "trace_spans_dropped_total" Counter []
+        "Spans lost because the queue was full or the collector did not take them.";
     BUILD_INFO = "build_info" Gauge ["version"]
         "Always 1; the version of the program.";
 }

@@ -10,5 +10,7 @@ pub mod diagnostics;
 pub mod handles;
 pub mod metrics;
 mod recorder;
+pub mod traces;
 
 pub use handles::{Metrics, PeerMetrics};
+pub use traces::{Span, TraceContext, Traces};

@@ -219,6 +219,15 @@ impl Cluster {
         Self { nodes: nodes.collect(), ports, dir }
     }
 
+    /// Before a node starts: variables of its environment.
+    pub fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        for node in &mut self.nodes {
+            let owned = variables.iter().map(|(name, value)| (*name, *value));
+            let owned = owned.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            node.environment.extend(owned);
+        }
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

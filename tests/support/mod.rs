@@ -23,6 +23,7 @@
 )]
 
 pub mod cluster;
+pub mod collector;
 pub mod history;
 pub mod http;
 pub mod load;
