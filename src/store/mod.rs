@@ -34,6 +34,7 @@ use crate::consensus::identity::Identity;
 use crate::consensus::{Committed, Consensus};
 use crate::os::Os;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::WritePhase;
 use crate::types::{Index, NodeName, NodeUrl, Position, RaftId};
 
 /// Entries that may wait for this node's disk before no more writes are let in: half of what the
@@ -165,15 +166,23 @@ impl Store {
                 return Err(StoreError::Unknown { why });
             }
         };
+        let applied_at = committed.phases.applied_at;
         if let Outcome::Rejected(Rejection::PreconditionFailed { actual }) = committed.outcome {
+            self.observe_respond(applied_at);
             return Err(StoreError::PreconditionFailed { actual });
         }
         let enough = self.inner.consensus.wait_for_acks(&committed, wanted, until).await;
         let receipt = self.receipt(committed);
+        self.observe_respond(applied_at);
         if enough {
             return Ok(receipt);
         }
         Err(StoreError::AcksMissing { receipt: Box::new(receipt) })
+    }
+
+    fn observe_respond(&self, applied_at: Duration) {
+        let took = self.inner.os.clock.monotonic().saturating_sub(applied_at);
+        self.inner.metrics.write_phases.observe(WritePhase::Respond, took);
     }
 
     fn wanted_acks(&self, acks: Acks) -> Result<usize, StoreError> {
@@ -249,6 +258,11 @@ impl Store {
     /// Writes in flight.
     pub fn pending(&self) -> usize {
         self.inner.admission.pending()
+    }
+
+    /// Bytes of them.
+    pub fn pending_bytes(&self) -> usize {
+        self.inner.admission.pending_bytes()
     }
 
     /// Metrics of this node.
