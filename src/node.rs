@@ -1,5 +1,7 @@
 //! One node, put together: construction order, stop order, and no rule of the domain.
 
+mod sampler;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +40,6 @@ pub const LOCK_FILE: &str = "lock";
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// How often the end of the writes under way is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// How often recorded durations are sorted into their buckets.
-const METRICS_UPKEEP: Duration = Duration::from_secs(1);
 
 /// Why a node could not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +162,8 @@ struct LogObserver {
 
 impl wal::Observer for LogObserver {
     fn synced(&self, synced: wal::Synced) {
+        self.metrics.wal.append_duration.observe(synced.write);
+        self.metrics.wal.append_entries.add(synced.entries as u64);
         self.metrics.wal.fsync_duration.observe(synced.sync);
         self.metrics.wal.batch_entries.observe_count(synced.entries as u64);
         self.metrics.wal.append_bytes.add(synced.bytes);
@@ -170,6 +172,12 @@ impl wal::Observer for LogObserver {
 
     fn rolled(&self, _segment: u64) {
         self.metrics.wal.segments_rolled.increment();
+        self.metrics.wal.segments.increment();
+    }
+
+    fn retired(&self, _segment: u64) {
+        self.metrics.wal.segments_retired.increment();
+        self.metrics.wal.segments.decrement();
     }
 
     fn spare_failed(&self, error: &WalError) {
@@ -224,7 +232,8 @@ impl Node {
         let founder = Founder::new(self.config.node.clone(), self.os.clone(), transport.clone());
         let (routes, serving) = watch::channel(self.waiting(&founder, known.is_some()));
         self.serve(listener, serving);
-        self.keep_metrics_small();
+        let (disk, dir) = (self.os.disk.clone(), &self.config.node.data_dir);
+        sampler::start(&self.tasks, disk, dir, &self.metrics);
         let identity = match known {
             Some(known) => known,
             None => founder.identity().await?,
@@ -292,20 +301,6 @@ impl Node {
         self.tasks.spawn("http-accept", OnError::StopNode, server.run(listener, stop));
     }
 
-    /// Recorded durations take memory until they are sorted into their buckets.
-    fn keep_metrics_small(&self) {
-        let (metrics, mut stop) = (self.metrics.clone(), self.tasks.stop());
-        let upkeep = async move {
-            while !stop.is_requested() {
-                metrics.upkeep();
-                // Elapsed means that it is time again; an end shows in the condition.
-                let _ = tokio::time::timeout(METRICS_UPKEEP, stop.requested()).await;
-            }
-            Ok::<(), std::convert::Infallible>(())
-        };
-        self.tasks.spawn("metrics-upkeep", OnError::Log, upkeep);
-    }
-
     /// This disk's identity; an empty disk has none yet.
     fn known_identity(&self) -> Result<Option<Identity>, NodeError> {
         let dir = &self.config.node.data_dir;
@@ -335,6 +330,11 @@ impl Node {
             Arc::new(LogObserver { metrics: self.metrics.clone(), spans: self.spans.clone() });
         let (disk, clock) = (self.os.disk.clone(), self.os.clock.clone());
         let opened = wal::open(disk, clock, &dir, &options, observer).map_err(StartError::from)?;
+        let (recovered, metrics) = (&opened.recovered, &self.metrics.wal);
+        metrics.segments.set(recovered.segments as u64);
+        metrics.recovery_duration.set_duration(recovered.duration);
+        metrics.recovered_entries.set(recovered.entries);
+        metrics.torn_tail.set_bool(recovered.torn.is_some());
         tracing::info!(event = "log_opened", recovered = ?opened.recovered, "the log is open");
         if !identity.has_log {
             // From here on a missing log is a lost log. Before the first vote: see `identity`.

@@ -71,7 +71,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["api/serve.rs"]),
     ("hyper_util", &["api/serve.rs"]),
     ("reqwest", &["peer/", "store/forward.rs", "cli/client.rs"]),
-    ("std::fs", &["os/disk.rs", "config/load.rs", "cli/"]),
+    ("std::fs", &["os/disk.rs", "os/process.rs", "config/load.rs", "cli/"]),
     ("std::env", &["config/load.rs", "cli/"]),
     ("std::process::exit", &["main.rs"]),
     ("SystemTime::now", &["os/clock.rs"]),

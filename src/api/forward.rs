@@ -20,6 +20,7 @@ use crate::peer::proxy::{Answer, Forwarded};
 use crate::store::{ErrorCode, Route, StoreError, WriteOutcome};
 use crate::telemetry::TraceContext;
 use crate::telemetry::traces::{Kind, TRACEPARENT};
+use crate::telemetry::metrics::OkOrError;
 use crate::types::NodeUrl;
 
 /// Set on a forwarded request: the second hop refuses a third.
@@ -80,7 +81,11 @@ pub(super) async fn route(app: &App, request: &Request<'_>) -> Result<Routed, Ap
             // The forwarder believed that this node leads. It may look again: nothing happened.
             return Err(StoreError::NoLeader.into());
         }
-        match send(app, &leader, request).await {
+        let sent = send(app, &leader, request).await;
+        let is_served = sent.as_ref().is_ok_and(|answer| !try_again(answer));
+        let result = if is_served { OkOrError::Ok } else { OkOrError::Error };
+        app.metrics.forwarded.increment(result);
+        match sent {
             Ok(answer) if !try_again(&answer) => return Ok(Routed::Answered(respond(answer))),
             Ok(_) | Err(PeerError::Unreachable(_)) => {
                 if Instant::now() + RETRY >= request.until {

@@ -149,15 +149,18 @@ async fn write_inner(
     let (head, incoming) = request.into_parts();
     let body = body::read(incoming, &head.headers, &app.limits, until).await?;
     let command = build(&head, body.clone())?;
-    let admitted = app.store.admit(body.len())?;
+    let bytes = body.len();
+    let admitted = app.store.admit(bytes)?;
     let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
     let trace = trace_of(&head);
     let routed = forward::Request { method, uri, headers, body, trace, until, may_forward };
     match forward::route(app, &routed).await? {
         Routed::Answered(response) => Ok(Done::Elsewhere(response)),
         Routed::Here => {
-            let written = app.store.write(&admitted, command, How { acks, trace, until });
-            Ok(Done::Here(written.await?))
+            let how = How { acks, trace, until };
+            let receipt = app.store.write(&admitted, command, how).await?;
+            app.metrics.write_bytes.add(bytes as u64);
+            Ok(Done::Here(receipt))
         }
     }
 }
@@ -319,11 +322,15 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
     Ok(response)
 }
 
-fn count_read(app: &App, consistency: Consistency, result: ReadResult, started: Instant) {
-    let consistency = match consistency {
+fn of_metrics(consistency: Consistency) -> ReadConsistency {
+    match consistency {
         Consistency::Linearizable => ReadConsistency::Linearizable,
         Consistency::Stale => ReadConsistency::Stale,
-    };
+    }
+}
+
+fn count_read(app: &App, consistency: Consistency, result: ReadResult, started: Instant) {
+    let consistency = of_metrics(consistency);
     app.metrics.reads.increment(consistency, result);
     app.metrics.read_duration.observe(consistency, started.elapsed());
 }
@@ -368,8 +375,13 @@ async fn prepare(
     let trace = trace_of(head);
     let routed = forward::Request { method, uri, headers, body, trace, until, may_forward };
     loop {
-        if let answered @ Routed::Answered(_) = forward::route(app, &routed).await? {
-            return Ok((answered, consistency));
+        match forward::route(app, &routed).await {
+            Ok(Routed::Here) => {}
+            Ok(answered @ Routed::Answered(_)) => return Ok((answered, consistency)),
+            Err(error) => {
+                app.metrics.reads.increment(of_metrics(consistency), ReadResult::Error);
+                return Err(error);
+            }
         }
         match app.store.prepare(consistency, trace, until).await {
             Ok(()) => return Ok((Routed::Here, consistency)),
@@ -377,7 +389,10 @@ async fn prepare(
             Err(StoreError::NotLeader | StoreError::NoQuorum) if Instant::now() < until => {
                 tokio::time::sleep(forward::RETRY).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                app.metrics.reads.increment(of_metrics(consistency), ReadResult::Error);
+                return Err(error.into());
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use super::params::{self, Params};
 use crate::command::{Command, Precondition};
 use crate::store::{EntryKind, ErrorCode, LogEntry, LogPage, Store, StoreError};
 use crate::tasks::Stop;
+use crate::telemetry::handles::Held;
 use crate::types::{Index, Key, Value};
 
 const LIMIT_DEFAULT: u64 = 100;
@@ -72,11 +73,12 @@ pub(super) async fn log(State(app): State<App>, request: Request) -> Result<Resp
 }
 
 /// A place among those who follow the log.
-fn take_place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    app.tails.clone().try_acquire_owned().map_err(|_| {
+fn take_place(app: &App) -> Result<(OwnedSemaphorePermit, Held), ApiError> {
+    let place = app.tails.clone().try_acquire_owned().map_err(|_| {
         let detail = "too many clients follow the log of this node; ask another one";
         ApiError::new(ErrorCode::Overloaded, detail).retry_after(Duration::from_secs(1))
-    })
+    })?;
+    Ok((place, app.metrics.log_tails.hold()))
 }
 
 /// An event stream that reconnects says which event it saw last.

@@ -195,7 +195,10 @@ impl Server {
             .header_read_timeout(self.limits.header_timeout)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_MAX_BYTES)
-            .serve_connection(TokioIo::new(Guarded::new(stream, unsent)), service);
+            .serve_connection(
+                TokioIo::new(Guarded::new(stream, unsent, self.metrics.clone())),
+                service,
+            );
         let mut connection = pin!(connection);
         // Both branches are cancel-safe: the connection is polled on afterwards.
         tokio::select! {

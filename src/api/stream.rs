@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::telemetry::Metrics;
+
 /// How long a client may take nothing of what it was sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -22,11 +24,13 @@ pub(super) struct Guarded {
     patience: Option<Pin<Box<Sleep>>>,
     /// Whether something waits to be taken; shared with the connection's record.
     waits: Arc<AtomicBool>,
+    /// Where bytes are counted.
+    metrics: Arc<Metrics>,
 }
 
 impl Guarded {
-    pub(super) fn new(inner: TcpStream, waits: Arc<AtomicBool>) -> Self {
-        Self { inner, patience: None, waits }
+    pub(super) fn new(inner: TcpStream, waits: Arc<AtomicBool>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, patience: None, waits, metrics }
     }
 
     /// Notes what became of a write, and ends the wait that has lasted too long.
@@ -36,6 +40,9 @@ impl Guarded {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.waits.store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.metrics.http_sent.add(*bytes as u64);
+        }
         if written.is_ready() {
             self.patience = None;
             return written;
@@ -53,7 +60,10 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.metrics.http_received.add(buffer.filled().len().saturating_sub(before) as u64);
+        read
     }
 }
 

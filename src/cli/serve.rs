@@ -43,8 +43,7 @@ pub async fn serve(command: ServeCommand) -> Result<Exit, Failure> {
     // More connections than the default limit of 1024 files allows.
     let _ = process::raise_open_files();
     let metrics = Arc::new(Metrics::new());
-    let dropped = metrics.log_lines_dropped.clone();
-    let guard = diagnostics::start(&config.telemetry, Some(&config.node.name), dropped);
+    let guard = diagnostics::start(&config.telemetry, Some(&config.node.name), &metrics);
     let _guard = match guard {
         Ok(guard) => guard,
         Err(error) => {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::appended::Appended;
 use crate::types::{Index, Position, RaftId, Term};
 
 /// Reports kept for each node: at one a batch, some seconds of full load.
@@ -22,6 +23,8 @@ const KEPT: usize = 8192;
 
 /// What the nodes have acknowledged in the current term.
 pub(super) struct Acks {
+    /// When the entries came that are acknowledged here.
+    pub(super) appended: Appended,
     board: Mutex<Board>,
     /// Counts reports, so that waiters know when to look again.
     changed: watch::Sender<u64>,
@@ -45,7 +48,11 @@ struct Reports {
 
 impl Default for Acks {
     fn default() -> Self {
-        Self { board: Mutex::default(), changed: watch::Sender::new(0) }
+        Self {
+            appended: Appended::default(),
+            board: Mutex::default(),
+            changed: watch::Sender::new(0),
+        }
     }
 }
 
@@ -82,15 +89,26 @@ impl Acks {
 
     /// When `node` had the committed entry at `position` on disk, if it has said so in that term.
     pub(super) fn reached(&self, node: RaftId, position: Position) -> Option<Duration> {
+        self.board().of_term(position.term)?.get(&node)?.reached(position.index)
+    }
+
+    /// When `me` had the committed entry at `position` on disk, and when a majority had; each only
+    /// if it is known by now.
+    pub(super) fn milestones(
+        &self,
+        me: RaftId,
+        position: Position,
+    ) -> (Option<Duration>, Option<Duration>) {
         let board = self.board();
-        let nodes = match &board.before {
-            _ if board.term == position.term => &board.nodes,
-            Some((term, nodes)) if *term == position.term => nodes,
-            _ => return None,
-        };
-        let reached = &nodes.get(&node)?.reached;
-        let first = reached.partition_point(|(index, _)| *index < position.index);
-        reached.get(first).map(|(_, at)| *at)
+        let Some(nodes) = board.of_term(position.term) else { return (None, None) };
+        let reached = |node| nodes.get(node).and_then(|reports| reports.reached(position.index));
+        let mine = reached(&me);
+        let others = board.other_voters.iter().flatten();
+        let mut times: Vec<_> = others.filter_map(reached).chain(mine).collect();
+        times.sort_unstable();
+        // Of 2n or 2n+1 voters n+1 are a majority, this one among them or not.
+        let needed = board.other_voters.as_ref().map(|others| others.len().div_ceil(2));
+        (mine, needed.and_then(|needed| times.get(needed)).copied())
     }
 
     /// When the last message was sent that `node` has answered in `term`.
@@ -130,7 +148,24 @@ impl Acks {
     }
 }
 
+impl Reports {
+    /// When the first report came that covers `index`.
+    fn reached(&self, index: Index) -> Option<Duration> {
+        let first = self.reached.partition_point(|(reached, _)| *reached < index);
+        self.reached.get(first).map(|(_, at)| *at)
+    }
+}
+
 impl Board {
+    /// What is known of a term: the present one or the one before.
+    fn of_term(&self, term: Term) -> Option<&BTreeMap<RaftId, Reports>> {
+        match &self.before {
+            _ if self.term == term => Some(&self.nodes),
+            Some((before, nodes)) if *before == term => Some(nodes),
+            _ => None,
+        }
+    }
+
     /// The node's reports in `term`; starts anew when the term is new, `None` when it is old.
     fn reports(&mut self, node: RaftId, term: Term) -> Option<&mut Reports> {
         if term < self.term {
@@ -201,6 +236,22 @@ mod tests {
         acks.alive(RaftId::new(4), term, ms(70));
         assert_eq!(acks.quorum_age(term, ms(100)), Some(ms(50)));
         assert_eq!(acks.quorum_age(Term::new(2), ms(100)), None);
+    }
+
+    #[test]
+    fn a_majority_has_an_entry_when_the_middle_one_has_it() {
+        let (acks, ms) = (Acks::default(), Duration::from_millis);
+        let (me, place) = (RaftId::new(1), at(1, 7));
+        assert_eq!(acks.milestones(me, place), (None, None));
+        acks.set_other_voters(vec![NODE, RaftId::new(3)]);
+        acks.durable(NODE, place, ms(0), ms(20));
+        assert_eq!(acks.milestones(me, place), (None, None), "one of three");
+        acks.durable(RaftId::new(3), place, ms(0), ms(30));
+        assert_eq!(acks.milestones(me, place), (None, Some(ms(30))), "the followers alone");
+        acks.durable(me, place, ms(0), ms(5));
+        assert_eq!(acks.milestones(me, place), (Some(ms(5)), Some(ms(20))));
+        acks.set_other_voters(vec![]);
+        assert_eq!(acks.milestones(me, place), (Some(ms(5)), Some(ms(5))), "alone");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::raft_types::{Entry, LogId, Payload, TypeConfig, Vote};
 use super::spans::Spans;
 use crate::os::clock::Clock;
 use crate::tasks::Tasks;
+use crate::telemetry::handles::Counter;
 use crate::types::{Index, Position, RaftId, Term};
 use crate::wal::{self, Slot, WalError};
 
@@ -52,6 +53,8 @@ pub(super) struct Receipts {
     pub acks: Arc<Acks>,
     /// The clock of all times on it.
     pub clock: Arc<dyn Clock>,
+    /// Counts ends of the log that were given up.
+    pub truncations: Counter,
 }
 
 impl LogStorage {
@@ -258,7 +261,11 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
             }
             callback.io_completed(result.map_err(to_io));
         });
-        self.wal.append(Index::new(first.index), payloads, done).map_err(to_io)
+        let (first, bytes) =
+            (Index::new(first.index), payloads.iter().map(Bytes::len).sum::<usize>());
+        let came = self.receipts.clock.monotonic();
+        self.receipts.acks.appended.came((first, position.index), came, bytes as u64);
+        self.wal.append(first, payloads, done).map_err(to_io)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
@@ -266,6 +273,7 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
         let after = last_log_id.map(|id| Index::new(id.index));
         self.spans.forget_from(after.map_or(Index::default(), Index::next));
         self.wal.truncate_after(after, done).map_err(to_io)?;
+        self.receipts.truncations.increment();
         truncated.await
     }
 

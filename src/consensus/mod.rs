@@ -12,6 +12,7 @@
 //! HTTP, what commands mean, who may ask.
 
 mod acks;
+mod appended;
 mod codec;
 pub mod error;
 pub mod founding;
@@ -20,6 +21,8 @@ mod log_reader;
 mod log_storage;
 mod network;
 mod peers;
+mod phases;
+mod pulse;
 mod raft_types;
 mod snapshots;
 pub mod spans;
@@ -27,6 +30,7 @@ mod start;
 mod state_machine;
 pub mod status;
 pub mod verify;
+mod watcher;
 
 #[cfg(test)]
 mod suite;
@@ -41,6 +45,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::log_reader::{EntryKind, LogEntry};
+pub use self::phases::Phases;
+pub use self::snapshots::{FOLDER as SNAPSHOTS_FOLDER, SUFFIX as SNAPSHOTS_SUFFIX};
 pub use self::start::Parts;
 pub use self::status::{Member, Members, Role, Status};
 
@@ -48,6 +54,7 @@ use self::acks::Acks;
 use self::error::{BarrierError, ProposeError};
 use self::identity::Identity;
 use self::peers::Freshness;
+use self::pulse::Pulse;
 use self::raft_types::{Payload, Raft};
 use self::spans::Spans;
 use self::state_machine::{StateMachine, position};
@@ -57,6 +64,7 @@ use crate::config::TimingConfig;
 use crate::os::Os;
 use crate::state::StateView;
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::OkOrError;
 use crate::telemetry::{Metrics, TraceContext};
 use crate::types::{Index, Position, RaftId};
 use crate::wal;
@@ -77,6 +85,7 @@ struct Inner {
     acks: Arc<Acks>,
     freshness: Freshness,
     spans: Spans,
+    pulse: Pulse,
     members: MembersCache,
     incoming: Arc<Mutex<snapshots::Incoming>>,
     identity: Identity,
@@ -93,8 +102,8 @@ pub struct Committed {
     pub position: Position,
     /// What it did.
     pub outcome: Outcome,
-    /// When it was proposed, on the clock of [`Ack::after`].
-    pub proposed_at: Duration,
+    /// Where its time went, on the clock of [`Ack::after`].
+    pub phases: Phases,
 }
 
 /// A node's acknowledgement of an entry, as the leader saw it.
@@ -128,7 +137,10 @@ impl Consensus {
         }
         let proposed_at = self.inner.os.clock.monotonic();
         let written = self.inner.raft.client_write(payload).await?;
-        Ok(Committed { position: position(written.log_id), outcome: written.data, proposed_at })
+        let position = position(written.log_id);
+        let phases = Phases::of(&self.inner, position, proposed_at);
+        phases.observe(&self.inner.metrics);
+        Ok(Committed { position, outcome: written.data, phases })
     }
 
     /// Waits until everything that was acknowledged anywhere before this call is applied here.
@@ -152,7 +164,7 @@ impl Consensus {
             let at = self.inner.acks.reached(member.node, committed.position);
             Ack {
                 is_leader: member.node == me,
-                after: at.map(|at| at.saturating_sub(committed.proposed_at)),
+                after: at.map(|at| at.saturating_sub(committed.phases.proposed_at)),
                 member: member.clone(),
             }
         };
@@ -293,10 +305,17 @@ impl Consensus {
     /// Hands leadership to the follower that has the most, and waits for it, at most until `until`.
     /// True when this node does not lead any more.
     pub async fn hand_over(&self, until: Instant) -> bool {
-        let status = self.status();
-        if status.role != Role::Leader {
+        if self.status().role != Role::Leader {
             return true;
         }
+        let is_done = self.try_hand_over(until).await;
+        let result = if is_done { OkOrError::Ok } else { OkOrError::Error };
+        self.inner.metrics.raft.transfers.increment(result);
+        is_done
+    }
+
+    async fn try_hand_over(&self, until: Instant) -> bool {
+        let status = self.status();
         let others = status.members.iter().filter(|m| m.is_voter && Some(m.node) != status.leader);
         let answers = |member: &&Arc<Member>| {
             self.last_answer(member.node).is_some_and(|silence| silence < self.lease())

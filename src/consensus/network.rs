@@ -18,6 +18,7 @@ use openraft::{AnyError, OptionalSend};
 
 use super::acks::Acks;
 use super::codec::{self, CodecError, SnapshotChunk};
+use super::pulse::OwnBeat;
 use super::raft_types::{MemberNode, TypeConfig, Vote};
 use super::snapshots::SnapshotFile;
 use super::spans::Spans;
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     /// Where answers are counted.
     pub metrics: Arc<Metrics>,
     pub spans: Spans,
+    /// Whether heartbeats go out in time.
+    pub own_beat: Arc<OwnBeat>,
     /// For reading snapshots off the runtime.
     pub tasks: Tasks,
     /// How long a follower may take for entries and its fdatasync of them.
@@ -145,8 +148,12 @@ impl PeerClient {
         let sent = self.shared.clock.monotonic();
         let body = self.encode(&request, sent);
         let mut span = self.span(&request);
+        let inflight = self.metrics.as_ref().map(|metrics| metrics.inflight.hold());
+        self.count(|metrics| metrics.entries.add(request.entries.len() as u64));
+        self.count(|metrics| metrics.bytes.add(body.len() as u64));
         let timeout = self.shared.append_timeout;
         let answer = self.call_within(&span, Rpc::Replicate, &body, timeout).await;
+        drop(inflight);
         let now = self.shared.clock.monotonic();
         let response = match read(answer, codec::decode_append_response) {
             Ok(response) => response,
@@ -196,7 +203,8 @@ impl PeerClient {
         let term = Term::new(request.vote.leader_id.term);
         let upto = Position { term, index: Index::new(durable.index) };
         self.shared.acks.durable(self.target, upto, sent, now);
-        self.count(|metrics| metrics.match_index.set(durable.index));
+        let wall = self.shared.clock.wall_unix_ms();
+        self.count(|metrics| metrics.last_ack.set_unix_ms(wall));
     }
 
     async fn heartbeat(
@@ -206,6 +214,9 @@ impl PeerClient {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let sent = self.shared.clock.monotonic();
         self.count(|metrics| metrics.heartbeats_sent.increment());
+        if self.shared.own_beat.is_late(Term::new(request.vote.leader_id.term), sent) {
+            self.shared.metrics.raft.heartbeat_send_delays.increment();
+        }
         let answer = self.call(Rpc::Heartbeat, &self.encode(&request, sent), timeout).await;
         let now = self.shared.clock.monotonic();
         let response = match read(answer, codec::decode_append_response) {
@@ -256,6 +267,8 @@ impl PeerClient {
             let chunk = SnapshotChunk { vote, meta, offset, total, bytes };
             let answer = self.call(Rpc::Snapshot, &codec::encode_chunk(&chunk), timeout).await;
             let (response, next) = read(answer, codec::decode_chunk_response)?;
+            let taken = next.min(end).saturating_sub(offset);
+            self.shared.metrics.state.snapshot_sent_bytes.add(taken);
             if next >= total || response.vote > vote {
                 return Ok(response);
             }
@@ -346,6 +359,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let began = self.shared.clock.monotonic();
         let sending = self.send_snapshot(vote, snapshot, option.hard_ttl());
         // Dropping `sending` is safe: the receiver starts anew at the next offset 0.
         let sent = tokio::select! {
@@ -353,7 +367,9 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             closed = cancel => return Err(StreamingError::Closed(closed)),
         };
         let result = OkOrError::of(&sent);
-        self.shared.metrics.snapshots.increment(SnapshotOp::Send, result);
+        let took = self.shared.clock.monotonic().saturating_sub(began);
+        self.shared.metrics.state.snapshots.increment(SnapshotOp::Send, result);
+        self.shared.metrics.state.snapshot_duration.observe(SnapshotOp::Send, took);
         sent.map_err(|error| {
             StreamingError::Unreachable(Unreachable::new(&AnyError::error(error.to_string())))
         })

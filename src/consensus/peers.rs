@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::raft::SnapshotResponse;
+use openraft::raft::{AppendEntriesResponse, SnapshotResponse};
 
 use super::Consensus;
 use super::codec::{self, SnapshotChunk};
 use super::founding;
-use super::raft_types::{SnapshotMeta, Vote};
+use super::raft_types::{SnapshotMeta, TypeConfig, Vote};
 use super::snapshots::{Received, SnapshotFile};
 use crate::peer::{BoxFuture, Handler, Message, Refusal, RefusalReason, Rpc};
 use crate::telemetry::TraceContext;
+use crate::telemetry::metrics::{AppendResult, VoteKind, VoteResult};
 use crate::types::{Index, RaftId};
 
 /// How new this follower's state is, from what the leader's messages said.
@@ -90,11 +91,8 @@ impl Handler for Consensus {
         let this = self.clone();
         Box::pin(async move {
             match rpc {
-                Rpc::Replicate => this.append(from, body, trace).await,
-                Rpc::Heartbeat => {
-                    this.inner.metrics.leader_heartbeats.increment();
-                    this.append(from, body, None).await
-                }
+                Rpc::Replicate => this.entries(from, body, trace).await,
+                Rpc::Heartbeat => this.heartbeat(from, body).await,
                 Rpc::Vote | Rpc::PreVote => this.vote(from, rpc, body).await,
                 Rpc::Snapshot => this.snapshot(from, body).await,
                 Rpc::TransferLeader => this.take_over(from, body).await,
@@ -113,12 +111,52 @@ impl Handler for Consensus {
 }
 
 impl Consensus {
-    async fn append(
+    /// A message with entries.
+    async fn entries(
         &self,
         from: RaftId,
         body: Bytes,
         trace: Option<TraceContext>,
     ) -> Result<Bytes, Refusal> {
+        let (clock, metrics) = (&self.inner.os.clock, &self.inner.metrics.follower);
+        let received = clock.monotonic();
+        let answer = self.append(from, body, trace).await;
+        let result = match &answer {
+            Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) => {
+                self.inner.pulse.sign(received);
+                AppendResult::Success
+            }
+            Ok(AppendEntriesResponse::Conflict) => AppendResult::Conflict,
+            Ok(AppendEntriesResponse::HigherVote(_)) => AppendResult::HigherVote,
+            Err(_) => AppendResult::Error,
+        };
+        metrics.append_requests.increment(result);
+        metrics.append_duration.observe(clock.monotonic().saturating_sub(received));
+        Ok(codec::encode_append_response(&answer?))
+    }
+
+    /// A message without: the leader lives.
+    async fn heartbeat(&self, from: RaftId, body: Bytes) -> Result<Bytes, Refusal> {
+        let (clock, metrics) = (&self.inner.os.clock, &self.inner.metrics.follower);
+        let received = clock.monotonic();
+        let answer = self.append(from, body, None).await?;
+        // A deposed leader's heartbeat is none.
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            metrics.heartbeats.increment();
+            metrics.last_heartbeat.set_unix_ms(clock.wall_unix_ms());
+            if let Some(gap) = self.inner.pulse.heartbeat(received) {
+                metrics.heartbeat_gap.observe(gap);
+            }
+        }
+        Ok(codec::encode_append_response(&answer))
+    }
+
+    async fn append(
+        &self,
+        from: RaftId,
+        body: Bytes,
+        trace: Option<TraceContext>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
         let (request, quorum_age) = codec::decode_append(body).map_err(malformed)?;
         check_sender(from, &request.vote, Standing::Leader)?;
         let committed = request.leader_commit.map(|id| Index::new(id.index));
@@ -131,17 +169,20 @@ impl Consensus {
             let applied = self.status().applied;
             self.inner.freshness.told(committed, applied, received.saturating_sub(age));
         }
-        Ok(codec::encode_append_response(&answer))
+        Ok(answer)
     }
 
     async fn vote(&self, from: RaftId, rpc: Rpc, body: Bytes) -> Result<Bytes, Refusal> {
         let request = codec::decode_vote_request(body).map_err(malformed)?;
         check_sender(from, &request.vote, Standing::Candidate)?;
-        let answer = match rpc {
-            Rpc::PreVote => self.inner.raft.pre_vote(request).await,
-            _ => self.inner.raft.vote(request).await,
+        let (kind, answer) = match rpc {
+            Rpc::PreVote => (VoteKind::PreVote, self.inner.raft.pre_vote(request).await),
+            _ => (VoteKind::Vote, self.inner.raft.vote(request).await),
         };
-        Ok(codec::encode_vote_response(&answer.map_err(stopped)?))
+        let answer = answer.map_err(stopped)?;
+        let result = if answer.vote_granted { VoteResult::Granted } else { VoteResult::Rejected };
+        self.inner.metrics.raft.votes.increment(kind, result);
+        Ok(codec::encode_vote_response(&answer))
     }
 
     async fn take_over(&self, from: RaftId, body: Bytes) -> Result<Bytes, Refusal> {

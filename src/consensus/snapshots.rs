@@ -22,8 +22,9 @@ use crate::os::disk::{self, Disk, DiskFile, Open};
 use crate::state::{State, StateView, snapshot};
 
 /// The folder inside the data directory.
-const FOLDER: &str = "snapshots";
-const SUFFIX: &str = ".snap";
+pub const FOLDER: &str = "snapshots";
+/// How the name of a complete snapshot ends; names sort by index.
+pub const SUFFIX: &str = ".snap";
 const BUILDING: &str = "building.tmp";
 const INCOMING: &str = "incoming";
 const TEMPORARY: &str = ".tmp";

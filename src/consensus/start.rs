@@ -1,4 +1,4 @@
-//! Starting: log, snapshot, openraft, and the tasks that keep watch over them.
+//! Starting: log, snapshot, openraft.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,22 +12,21 @@ use super::identity::Identity;
 use super::log_storage::{LogStorage, Receipts};
 use super::network::{Network, Shared};
 use super::peers::Freshness;
+use super::pulse::{OwnBeat, Pulse};
 use super::raft_types::{MemberNode, Raft};
 use super::snapshots::{Incoming, Snapshots};
 use super::spans::Spans;
 use super::state_machine::StateMachine;
-use super::status::{MembersCache, Role, Status};
+use super::status::MembersCache;
 use super::{Consensus, Inner, founding};
 use crate::config::{Config, LogConfig, TimingConfig};
 use crate::os::Os;
 use crate::peer::Transport;
 use crate::peer::envelope::Address;
-use crate::tasks::{OnError, Tasks};
+use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::wal;
 
-/// How often status gauges and the size of the log are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// A follower's fdatasync may take this long before its leader tries again.
 const APPEND_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// A part of a snapshot, and the installation after the last one, may take this long.
@@ -65,7 +64,12 @@ impl Consensus {
             metrics.clone(),
             (spans.clone(), os.clock.clone()),
         );
-        let receipts = Receipts { me: identity.node, acks: acks.clone(), clock: os.clock.clone() };
+        let receipts = Receipts {
+            me: identity.node,
+            acks: acks.clone(),
+            clock: os.clock.clone(),
+            truncations: metrics.follower.truncations.clone(),
+        };
         let log = LogStorage::new(wal.clone(), tasks.clone(), receipts, spans.clone());
         let timing = config.timing.clone();
         let network = Network(Shared {
@@ -75,6 +79,7 @@ impl Consensus {
             clock: os.clock.clone(),
             metrics: metrics.clone(),
             spans: spans.clone(),
+            own_beat: Arc::new(OwnBeat::new(timing.heartbeat_interval)),
             tasks: tasks.clone(),
             append_timeout: APPEND_TIMEOUT_MIN.max(timing.election_timeout_max.saturating_mul(4)),
         });
@@ -92,6 +97,7 @@ impl Consensus {
                 acks,
                 freshness,
                 spans,
+                pulse: Pulse::default(),
                 members: MembersCache::default(),
                 incoming,
                 identity,
@@ -121,98 +127,6 @@ impl Consensus {
         });
         let members: BTreeMap<u64, MemberNode> = members.collect();
         self.inner.raft.initialize(members).await.map_err(|error| raft(&error))
-    }
-
-    fn keep_watch(&self, snapshot_log_bytes: u64) {
-        let this = self.clone();
-        let mut stop = self.inner.tasks.stop();
-        let watch = async move {
-            let mut known = Known::default();
-            while !stop.is_requested() {
-                let status = this.status();
-                this.inner.acks.set_other_voters(
-                    status
-                        .members
-                        .iter()
-                        .filter(|member| member.is_voter && member.node != this.inner.identity.node)
-                        .map(|member| member.node)
-                        .collect(),
-                );
-                this.show(&status);
-                known.narrate(&status, &this.inner);
-                if this.inner.machine.bytes_since_snapshot() >= snapshot_log_bytes {
-                    // An error means that consensus has ended, which `failed` reports.
-                    let _ = this.inner.raft.trigger().snapshot().await;
-                }
-                // Elapsed means that it is time for the next look; an end shows in the condition.
-                let _ = tokio::time::timeout(WATCH_INTERVAL, stop.requested()).await;
-            }
-            Ok::<(), StartError>(())
-        };
-        self.inner.tasks.spawn("consensus-watch", OnError::StopNode, watch);
-    }
-
-    fn show(&self, status: &Status) {
-        let metrics = &self.inner.metrics;
-        let index = |index: Option<crate::types::Index>| index.map_or(0, crate::types::Index::get);
-        metrics.raft.is_leader.set_bool(status.role == Role::Leader);
-        metrics.raft.has_leader.set_bool(status.leader.is_some());
-        metrics.raft.term.set(status.term.get());
-        metrics.raft.commit_index.set(index(status.committed));
-        metrics.raft.applied_index.set(index(status.applied));
-        metrics.raft.last_log_index.set(index(status.last));
-        metrics.raft.snapshot_index.set(index(status.snapshot));
-        metrics.keys.set(self.inner.machine.view().len() as u64);
-        let matched = self.matched();
-        for member in status.members.iter().filter(|m| m.node != self.inner.identity.node) {
-            if status.role == Role::Leader {
-                let has = index(matched.get(&member.node).copied());
-                let lag = index(status.last).saturating_sub(has);
-                metrics.peer(&member.name).lag_entries.set(lag);
-            } else {
-                // Followers' series on a deposed leader would go on telling the past.
-                metrics.forget_peer(&member.name);
-            }
-        }
-    }
-}
-
-/// What was last told about the leadership.
-#[derive(Default)]
-struct Known {
-    leader: Option<(crate::types::Term, crate::types::RaftId)>,
-    leaderless: bool,
-}
-
-impl Known {
-    /// One line for each change that a person cares about.
-    fn narrate(&mut self, status: &Status, inner: &Inner) {
-        let leader = status.leader.map(|leader| (status.term, leader));
-        match leader {
-            Some(leader) if self.leader != Some(leader) => {
-                let name = status.leader().map(|member| member.name.to_string());
-                let is_me = leader.1 == inner.identity.node;
-                inner.metrics.raft.leader_changes.increment();
-                tracing::info!(
-                    event = "leader_elected",
-                    leader = name,
-                    term = status.term.get(),
-                    is_me,
-                    "a leader is known"
-                );
-                self.leader = Some(leader);
-                self.leaderless = false;
-            }
-            None if self.leader.is_some() && !self.leaderless => {
-                tracing::warn!(
-                    event = "leader_lost",
-                    term = status.term.get(),
-                    "no leader is known"
-                );
-                self.leaderless = true;
-            }
-            _ => {}
-        }
     }
 }
 

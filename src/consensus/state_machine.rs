@@ -19,6 +19,7 @@ use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::snapshots::{SnapshotFile, Snapshots};
@@ -64,6 +65,13 @@ enum Gaps {
     /// openraft's test suite applies made-up entries with gaps between them.
     #[cfg(test)]
     Tolerated,
+}
+
+impl Shared {
+    fn count_snapshot(&self, op: SnapshotOp, result: OkOrError, began: Instant) {
+        self.metrics.state.snapshots.increment(op, result);
+        self.metrics.state.snapshot_duration.observe(op, began.elapsed());
+    }
 }
 
 /// What openraft asks for at the start.
@@ -187,6 +195,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         let began = self.shared.clock.monotonic();
         let (mut first, mut last) = (None, Index::default());
+        let mut applied = 0_u64;
         let mut burst = 0_u32;
         while let Some((entry, responder)) = entries.try_next().await? {
             last = Index::new(entry.log_id.index);
@@ -195,6 +204,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             if let Some(responder) = responder {
                 responder.send(outcome);
             }
+            applied = applied.saturating_add(1);
             burst = burst.saturating_add(1);
             if burst == APPLY_BURST {
                 burst = 0;
@@ -206,6 +216,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if let Some(first) = first {
             self.shared.spans.applied(first, last, began);
         }
+        let took = self.shared.clock.monotonic().saturating_sub(began);
+        self.shared.metrics.state.apply_duration.observe(took);
+        self.shared.metrics.state.applied_entries.add(applied);
         Ok(())
     }
 
@@ -222,12 +235,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        let began = Instant::now();
         let shared = self.shared.clone();
         let of_thread = (shared.clone(), meta.clone());
         let install = move || of_thread.0.snapshots.install(&of_thread.1, &snapshot);
         let installed = shared.tasks.spawn_blocking("snapshot-install", install).await;
         let installed = installed.map_err(io::Error::other).and_then(|result| result);
-        shared.metrics.snapshots.increment(SnapshotOp::Install, OkOrError::of(&installed));
+        shared.count_snapshot(SnapshotOp::Install, OkOrError::of(&installed), began);
         let state = installed?;
         *shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         *self.last() =
@@ -254,12 +268,13 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let began = Instant::now();
         let (shared, view) = (self.shared.clone(), self.view.clone());
         let meta = self.meta.clone();
         let build = move || shared.snapshots.build(&view, &meta);
         let built = self.shared.tasks.spawn_blocking("snapshot-build", build).await;
         let built = built.map_err(io::Error::other).and_then(|result| result);
-        self.shared.metrics.snapshots.increment(SnapshotOp::Create, OkOrError::of(&built));
+        self.shared.count_snapshot(SnapshotOp::Create, OkOrError::of(&built), began);
         let snapshot = built?;
         tracing::info!(
             event = "snapshot_created",

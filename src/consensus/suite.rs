@@ -42,7 +42,9 @@ fn store(disk: Arc<dyn Disk>, dir: &Path) -> (LogThread, LogStorage, StateMachin
     let opened = open(disk.clone(), clock.clone(), &dir.join("log"), &options, observer).unwrap();
     let (wal, thread) = spawn(opened, Limits::default()).unwrap();
     let tasks = Tasks::new();
-    let receipts = Receipts { me: RaftId::new(1), acks: Arc::new(Acks::default()), clock };
+    let truncations = Metrics::new().follower.truncations.clone();
+    let acks = Arc::new(Acks::default());
+    let receipts = Receipts { me: RaftId::new(1), acks, clock, truncations };
     let log = LogStorage::new(wal, tasks.clone(), receipts, Spans::new(Traces::off()));
     let (snapshots, restored) = Snapshots::open(disk, dir).unwrap();
     let machine = StateMachine::new(

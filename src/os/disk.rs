@@ -21,6 +21,24 @@ pub enum Open {
     CreateNew,
 }
 
+/// How full a file system is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still use.
+    pub free: u64,
+    /// All there are.
+    pub size: u64,
+}
+
+/// What the file system says of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About {
+    /// Length in bytes.
+    pub length: u64,
+    /// When it was last written, in milliseconds since 1970; 0 if that is not known.
+    pub written_unix_ms: u64,
+}
+
 /// The files of one node.
 pub trait Disk: Send + Sync + 'static {
     /// Creates a directory and its parents; no error if it is there.
@@ -35,6 +53,10 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// How full the file system of a directory is.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+    /// What the file system says of a file.
+    fn about(&self, path: &Path) -> io::Result<About>;
     /// Takes the directory for this process alone until the guard is dropped.
     /// `WouldBlock` when another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
@@ -131,6 +153,20 @@ impl Disk for SystemDisk {
         File::open(dir)?.sync_all()
     }
 
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { free: bytes(found.f_bavail), size: bytes(found.f_blocks) })
+    }
+
+    fn about(&self, path: &Path) -> io::Result<About> {
+        let found = std::fs::metadata(path)?;
+        let written = found.modified().ok();
+        let since = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        Ok(About { length: found.len(), written_unix_ms: ms })
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(path)?;
@@ -184,6 +220,17 @@ mod tests {
         let file = SystemDisk.open(&dir.path().join("identity"), Open::Read).unwrap();
         assert_eq!(read_exact_at(&*file, 0, 3).unwrap(), b"new");
         assert_eq!(file.len().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_file_system_and_a_file_say_how_large_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = SystemDisk.space(dir.path()).unwrap();
+        assert!(space.size > 0 && space.free <= space.size, "{space:?}");
+        replace_file(&SystemDisk, dir.path(), "file", b"twelve bytes").unwrap();
+        let about = SystemDisk.about(&dir.path().join("file")).unwrap();
+        assert_eq!(about.length, 12);
+        assert!(about.written_unix_ms > 1_600_000_000_000, "{about:?}");
     }
 
     #[test]

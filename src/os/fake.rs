@@ -23,10 +23,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
 use super::clock::Clock;
-use super::disk::{Disk, DiskFile, Open};
+use super::disk::{About, Disk, DiskFile, Open, Space};
 
 /// The unit in which a write may be torn.
 pub const SECTOR_BYTES: u64 = 512;
+/// How large a disk in memory says it is.
+const SIZE_BYTES: u64 = 1 << 40;
 
 /// A clock that moves only when told to.
 #[derive(Debug, Default)]
@@ -435,6 +437,20 @@ impl Disk for MemDisk {
             }
         }
         Ok(())
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        let machine = self.machine();
+        let used: usize = machine.inodes.values().map(|inode| inode.bytes.len()).sum();
+        Ok(Space { free: SIZE_BYTES.saturating_sub(used as u64), size: SIZE_BYTES })
+    }
+
+    /// A clock it has not: nobody knows when a file was written.
+    fn about(&self, path: &Path) -> io::Result<About> {
+        let machine = self.machine();
+        let inode = machine.inode_of(path)?;
+        let length = machine.inodes.get(&inode).map_or(0, |inode| inode.bytes.len() as u64);
+        Ok(About { length, written_unix_ms: 0 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

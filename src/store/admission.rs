@@ -14,6 +14,7 @@ pub(super) struct Admission {
     proposals: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     proposals_max: usize,
+    bytes_max: usize,
     closed: AtomicBool,
 }
 
@@ -28,10 +29,12 @@ impl Admission {
         let permits =
             |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let proposals_max = permits(limits.proposals_max);
+        let bytes_max = permits(limits.proposals_max_bytes);
         Self {
             proposals: Arc::new(Semaphore::new(proposals_max)),
-            bytes: Arc::new(Semaphore::new(permits(limits.proposals_max_bytes))),
+            bytes: Arc::new(Semaphore::new(bytes_max)),
             proposals_max,
+            bytes_max,
             closed: AtomicBool::new(false),
         }
     }
@@ -53,6 +56,11 @@ impl Admission {
     /// How many are inside.
     pub(super) fn pending(&self) -> usize {
         self.proposals_max.saturating_sub(self.proposals.available_permits())
+    }
+
+    /// How many bytes.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(self.bytes.available_permits())
     }
 
     /// Lets nobody in any more.
@@ -89,6 +97,7 @@ mod tests {
         assert!(matches!(refused, StoreError::Overloaded { what: "proposals_max_bytes" }));
         assert!(door.admit(100).is_ok());
         assert_eq!(door.pending(), 1, "what was refused holds no place");
+        assert_eq!(door.pending_bytes(), 900);
     }
 
     #[test]

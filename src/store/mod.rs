@@ -33,6 +33,7 @@ use crate::consensus::error::ProposeError;
 use crate::consensus::identity::Identity;
 use crate::consensus::{Committed, Consensus};
 use crate::os::Os;
+use crate::telemetry::metrics::WritePhase;
 use crate::telemetry::traces::{Kind, TraceId};
 use crate::telemetry::{Metrics, Span, TraceContext, Traces};
 use crate::types::{Index, NodeName, NodeUrl, Position, RaftId};
@@ -214,11 +215,14 @@ impl Store {
             }
         };
         self.describe(span, &committed);
+        let applied_at = committed.phases.applied_at;
         if let Outcome::Rejected(Rejection::PreconditionFailed { actual }) = committed.outcome {
+            self.observe_respond(applied_at);
             return Err(StoreError::PreconditionFailed { actual });
         }
         let enough = self.inner.consensus.wait_for_acks(&committed, wanted, until).await;
         let receipt = self.receipt(committed);
+        self.observe_respond(applied_at);
         if enough {
             return Ok(receipt);
         }
@@ -233,12 +237,22 @@ impl Store {
         span.set("bitacora.raft.index", committed.position.index.get());
         span.set("bitacora.raft.term", committed.position.term.get());
         span.link(self.inner.consensus.batch_span(committed));
+        let phases = &committed.phases;
+        span.event("proposed", phases.proposed_at);
+        span.event("in the leader's log", phases.appended_at);
         for ack in self.inner.consensus.acks(committed) {
             if let Some(after) = ack.after {
                 let durable = format!("durable on {}", ack.member.name);
-                span.event(durable, committed.proposed_at.saturating_add(after));
+                span.event(durable, phases.proposed_at.saturating_add(after));
             }
         }
+        span.event("committed", phases.replicated_at);
+        span.event("applied", phases.applied_at);
+    }
+
+    fn observe_respond(&self, applied_at: Duration) {
+        let took = self.inner.os.clock.monotonic().saturating_sub(applied_at);
+        self.inner.metrics.write_phases.observe(WritePhase::Respond, took);
     }
 
     fn wanted_acks(&self, acks: Acks) -> Result<usize, StoreError> {
@@ -315,6 +329,11 @@ impl Store {
     /// Writes in flight.
     pub fn pending(&self) -> usize {
         self.inner.admission.pending()
+    }
+
+    /// Bytes of them.
+    pub fn pending_bytes(&self) -> usize {
+        self.inner.admission.pending_bytes()
     }
 
     /// Metrics of this node.

@@ -89,9 +89,13 @@ impl Store {
         }
         let mut span = self.inner.traces.follow(trace, Kind::Internal);
         span.name("raft.read_barrier");
+        let began = Instant::now();
         let barrier = self.inner.consensus.read_barrier();
         match tokio::time::timeout_at(until, barrier).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.inner.metrics.read_barrier_duration.observe(began.elapsed());
+                Ok(())
+            }
             Ok(Err(BarrierError::NotLeader)) => Err(StoreError::NotLeader),
             Ok(Err(BarrierError::NoQuorum(_))) => Err(StoreError::NoQuorum),
             Ok(Err(BarrierError::Stopped(why))) => Err(StoreError::Internal { why }),
@@ -132,6 +136,9 @@ impl Store {
             Consistency::Linearizable => None,
             Consistency::Stale => self.inner.consensus.staleness(),
         };
+        if let Some(staleness) = staleness {
+            self.inner.metrics.read_staleness.observe(staleness);
+        }
         Read { value, index, staleness }
     }
 
@@ -150,6 +157,7 @@ impl Store {
                 StoreError::Internal { why: error.to_string() }
             }
         })?;
+        self.inner.metrics.log_entries_served.add(entries.len() as u64);
         let next = entries.last().map_or(from, |entry| entry.position.index.next());
         Ok(LogPage { entries, next })
     }

@@ -16,11 +16,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{EnvFilter, Layer};
 
-use super::handles::Counter;
+use super::handles::{Counter, CounterBy, Metrics};
+use super::metrics::EventLevel;
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::types::NodeName;
 
@@ -54,13 +56,30 @@ pub enum DiagnosticsError {
 pub fn start(
     config: &TelemetryConfig,
     node: Option<&NodeName>,
-    dropped: Counter,
+    metrics: &Metrics,
 ) -> Result<Guard, DiagnosticsError> {
-    let (lines, guard) = Lines::start(io::stderr(), dropped)?;
+    let (lines, guard) = Lines::start(io::stderr(), metrics.log_lines_dropped.clone())?;
     let subscriber = subscriber(config, node, lines)?;
+    let subscriber = subscriber.with(Counted(metrics.log_events.clone()));
     tracing::subscriber::set_global_default(subscriber)
         .map_err(DiagnosticsError::AlreadyStarted)?;
     Ok(guard)
+}
+
+/// Counts the events that pass the filter.
+struct Counted(CounterBy<EventLevel>);
+
+impl<S: Subscriber> Layer<S> for Counted {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = *event.metadata().level();
+        if level == Level::ERROR {
+            self.0.increment(EventLevel::Error);
+        } else if level == Level::WARN {
+            self.0.increment(EventLevel::Warn);
+        } else if level == Level::INFO {
+            self.0.increment(EventLevel::Info);
+        }
+    }
 }
 
 /// A subscriber that formats events as configured and puts them into the queue.
@@ -287,6 +306,29 @@ mod tests {
         assert!((QUEUE_LINES..=2 * QUEUE_LINES).contains(&dropped), "{dropped}");
         drop(let_go);
         drop(guard);
+    }
+
+    #[test]
+    fn events_are_counted_by_level_if_they_pass_the_filter() {
+        let (metrics, config) = (
+            Metrics::new(),
+            TelemetryConfig { log_level: "warn".to_owned(), log_format: LogFormat::Json },
+        );
+        let (lines, guard) = Lines::start(io::sink(), metrics.log_lines_dropped.clone()).unwrap();
+        let subscriber = subscriber(&config, None, lines).unwrap();
+        let subscriber = subscriber.with(Counted(metrics.log_events.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("not asked for");
+            tracing::warn!("one");
+            tracing::error!("two");
+            tracing::warn!("three");
+        });
+        drop(guard);
+        let text = metrics.render();
+        for (level, count) in [("info", 0), ("warn", 2), ("error", 1)] {
+            let line = format!("bitacora_log_events_total{{level=\"{level}\"}} {count}\n");
+            assert!(text.contains(&line), "{text}");
+        }
     }
 
     #[test]

@@ -7,8 +7,12 @@
 //! Routes that serve any of this (`api`), what a dashboard shows (`grafana/`).
 
 pub mod diagnostics;
+mod endpoints;
+mod groups;
 pub mod handles;
+mod labels;
 pub mod metrics;
+mod peers;
 mod recorder;
 pub mod traces;
 

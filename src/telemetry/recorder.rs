@@ -39,6 +39,9 @@ impl Recorder {
         for row in METRICS {
             let (name, help) = (row.name.into(), row.help.into());
             match row.kind {
+                MetricKind::Counter if row.is_in_seconds() => {
+                    recorder.describe_gauge(name, None, help);
+                }
                 MetricKind::Counter => recorder.describe_counter(name, None, help),
                 MetricKind::Gauge => recorder.describe_gauge(name, None, help),
                 MetricKind::Histogram(_) => {
@@ -50,7 +53,13 @@ impl Recorder {
     }
 
     pub(super) fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        // The library's counters are whole numbers: one of seconds is a gauge to it.
+        for row in METRICS.iter().filter(|row| row.is_in_seconds()) {
+            let kind = |kind: &str| format!("# TYPE {} {kind}\n", row.name);
+            text = text.replace(&kind("gauge"), &kind("counter"));
+        }
+        text
     }
 
     pub(super) fn upkeep(&self) {
@@ -63,6 +72,11 @@ impl Recorder {
 
     pub(super) fn gauge(&self, row: &Row, labels: &[(&'static str, &str)]) -> Gauge {
         Gauge(self.recorder.register_gauge(&key(row, labels), &METADATA))
+    }
+
+    /// For a row that [`Row::is_in_seconds`].
+    pub(super) fn seconds(&self, row: &Row) -> SecondsCounter {
+        SecondsCounter(self.gauge(row, &[]))
     }
 
     pub(super) fn histogram(&self, row: &Row, labels: &[(&'static str, &str)]) -> Histogram {
@@ -83,6 +97,12 @@ impl Recorder {
     pub(super) fn counters2<A: Label, B: Label>(&self, row: &Row) -> CounterBy2<A, B> {
         let one = |a: &A| self.counters(row, &and(&[], *a));
         CounterBy2(A::ALL.iter().map(one).collect(), PhantomData)
+    }
+
+    /// Gauges for every value of a label.
+    pub(super) fn gauges<L: Label>(&self, row: &Row) -> GaugeBy<L> {
+        let one = |value: &L| self.gauge(row, &and(&[], *value));
+        GaugeBy(L::ALL.iter().map(one).collect(), PhantomData)
     }
 
     /// Histograms for every value of a label.
@@ -131,6 +151,16 @@ impl Gauge {
         self.0.set(value as f64);
     }
 
+    /// Sets it to a duration, in seconds.
+    pub fn set_duration(&self, duration: Duration) {
+        self.0.set(duration.as_secs_f64());
+    }
+
+    /// Sets it to a moment, given in milliseconds since 1970 and shown in seconds.
+    pub fn set_unix_ms(&self, unix_ms: u64) {
+        self.set_duration(Duration::from_millis(unix_ms));
+    }
+
     /// Sets it to 1 or 0.
     pub fn set_bool(&self, value: bool) {
         self.set(u64::from(value));
@@ -163,6 +193,17 @@ impl Drop for Held {
     }
 }
 
+/// A number of seconds that only grows. Whoever sets it sees to that.
+#[derive(Clone)]
+pub struct SecondsCounter(Gauge);
+
+impl SecondsCounter {
+    /// Sets it.
+    pub fn set(&self, total: Duration) {
+        self.0.set_duration(total);
+    }
+}
+
 /// Durations or counts by upper bounds.
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);
@@ -189,6 +230,26 @@ impl<L: Label> CounterBy<L> {
     pub fn increment(&self, value: L) {
         if let Some(counter) = self.0.get(value.ordinal()) {
             counter.increment();
+        }
+    }
+}
+
+/// A gauge for every value of a label.
+#[derive(Clone)]
+pub struct GaugeBy<L>(Vec<Gauge>, PhantomData<L>);
+
+impl<L: Label> GaugeBy<L> {
+    /// Sets the one of this value.
+    pub fn set(&self, of: L, value: u64) {
+        if let Some(gauge) = self.0.get(of.ordinal()) {
+            gauge.set(value);
+        }
+    }
+
+    /// Sets the one of this value to 1 and the others to 0.
+    pub fn set_only(&self, of: L) {
+        for (place, gauge) in self.0.iter().enumerate() {
+            gauge.set_bool(place == of.ordinal());
         }
     }
 }
