@@ -60,7 +60,7 @@ fn one_write_is_one_tree_from_the_client_over_the_leader_to_every_followers_disk
 
     let is_whole = |spans: &[Span]| {
         named(spans, "wal.fsync").len() == 3
-            && named(spans, "PUT /v1/kv/{*key}").len() == 2
+            && named(spans, "PUT /v1/kv/{key}").len() == 2
             && named(spans, "raft.apply").len() == 3
     };
     let spans = collector.trace(TRACE, is_whole);
@@ -165,7 +165,7 @@ fn heartbeats_votes_probes_and_scrapes_have_no_spans() {
     });
     let names: BTreeSet<_> = all.iter().map(|span| span.name.as_str()).collect();
     let known: BTreeSet<_> = [
-        "PUT /v1/kv/{*key}",
+        "PUT /v1/kv/{key}",
         "forward",
         "kv.write",
         "raft.append",
@@ -214,6 +214,34 @@ fn a_trace_that_its_client_does_not_record_is_told_and_not_recorded() {
     let spans = collector.trace(recorded.as_str().unwrap(), |s| named(s, "raft.apply").len() == 3);
     assert!(!spans.is_empty());
     assert!(collector.spans().iter().all(|span| span.trace != TRACE));
+}
+
+#[test]
+fn latencies_link_to_traces_for_those_who_ask_for_open_metrics() {
+    let collector = Collector::start();
+    let cluster = traced(&collector.url(), &[]);
+    let leader = &cluster.nodes[cluster.leader()];
+    leader.ask(&put("/v1/kv/k", "v").header("traceparent", CLIENT)).expect(200);
+    leader.ask(&get("/v1/kv/k").header("traceparent", CLIENT)).expect(200);
+    let ask = get("/metrics").header("accept", "application/openmetrics-text;version=1.0.0;q=0.9");
+    let of = |text: &str, metric: &str| {
+        let exemplar = format!(" # {{trace_id=\"{TRACE}\"}} ");
+        text.lines().any(|line| line.starts_with(metric) && line.contains(&exemplar))
+    };
+    let text = eventually("both followers' acknowledgements", SOON, || {
+        let answer = leader.ask(&ask).expect(200);
+        let media = answer.header("content-type").unwrap().to_owned();
+        assert_eq!(media, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let text = answer.text();
+        of(&text, "bitacora_replication_ack_duration_seconds_bucket").then_some(text)
+    });
+    for metric in ["http_request", "write", "read"] {
+        assert!(of(&text, &format!("bitacora_{metric}_duration_seconds_bucket")), "{text}");
+    }
+    assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"), "{text}");
+    let plain = leader.ask(&get("/metrics")).expect(200);
+    assert_eq!(plain.header("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(!plain.text().contains("trace_id") && !plain.text().contains("# EOF"));
 }
 
 #[test]

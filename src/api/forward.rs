@@ -19,8 +19,8 @@ use crate::peer::PeerError;
 use crate::peer::proxy::{Answer, Forwarded};
 use crate::store::{ErrorCode, Route, StoreError, WriteOutcome};
 use crate::telemetry::TraceContext;
-use crate::telemetry::traces::{Kind, TRACEPARENT};
 use crate::telemetry::metrics::OkOrError;
+use crate::telemetry::traces::{Kind, TRACEPARENT};
 use crate::types::NodeUrl;
 
 /// Set on a forwarded request: the second hop refuses a third.

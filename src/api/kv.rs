@@ -25,6 +25,7 @@ use crate::store::{
     Acks, Consistency, Entry, ErrorCode, How, ListPage, ListQuery, Read, Receipt, StoreError,
     WriteOutcome,
 };
+use crate::telemetry::TraceContext;
 use crate::telemetry::metrics::{ReadConsistency, ReadResult, WriteOp, WriteResult};
 use crate::types::{Key, Value};
 
@@ -105,6 +106,7 @@ pub(super) async fn perform_write(
     build: impl FnOnce(&Parts, Bytes) -> Result<Command, ApiError>,
 ) -> Result<Done, ApiError> {
     let started = Instant::now();
+    let trace = request.extensions().get().copied();
     let done = write_inner(app, request, overrides, build).await;
     let result = match &done {
         // The leader counts it.
@@ -113,7 +115,8 @@ pub(super) async fn perform_write(
         Err(error) => write_result(error),
     };
     app.metrics.writes.increment(op, result);
-    app.metrics.write_duration.observe(op, started.elapsed());
+    let exemplar = app.traces.exemplar(trace);
+    app.metrics.write_duration.observe_in(op, started.elapsed(), exemplar);
     done
 }
 
@@ -256,12 +259,12 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     }
     let read = app.store.get(&key, consistency);
     let Some(entry) = &read.value else {
-        count_read(&app, consistency, ReadResult::NotFound, started);
+        count_read(&app, (consistency, ReadResult::NotFound), trace_of(&head), started);
         let mut missing = ApiError::from(StoreError::KeyNotFound).into_response();
         read_headers(&mut missing, &read, consistency);
         return Ok(missing);
     };
-    count_read(&app, consistency, ReadResult::Ok, started);
+    count_read(&app, (consistency, ReadResult::Ok), trace_of(&head), started);
     let mut response = entry.value.to_bytes().into_response();
     let headers = response.headers_mut();
     let binary = HeaderValue::from_static("application/octet-stream");
@@ -294,7 +297,7 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
         return Ok(response);
     }
     let read = app.store.list(&query, consistency);
-    count_read(&app, consistency, ReadResult::Ok, started);
+    count_read(&app, (consistency, ReadResult::Ok), trace_of(&head), started);
     let ndjson = params::accepts(&head.headers, "application/x-ndjson");
     let read = Arc::new(read);
     let encoded = {
@@ -329,10 +332,16 @@ fn of_metrics(consistency: Consistency) -> ReadConsistency {
     }
 }
 
-fn count_read(app: &App, consistency: Consistency, result: ReadResult, started: Instant) {
+fn count_read(
+    app: &App,
+    (consistency, result): (Consistency, ReadResult),
+    trace: Option<TraceContext>,
+    started: Instant,
+) {
     let consistency = of_metrics(consistency);
     app.metrics.reads.increment(consistency, result);
-    app.metrics.read_duration.observe(consistency, started.elapsed());
+    let exemplar = app.traces.exemplar(trace);
+    app.metrics.read_duration.observe_in(consistency, started.elapsed(), exemplar);
 }
 
 fn document(read: &Read<ListPage>, keys_only: bool) -> String {

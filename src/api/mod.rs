@@ -42,6 +42,7 @@ use crate::peer::inbox::Inbox;
 use crate::peer::proxy::Proxy;
 use crate::store::{ErrorCode, Store};
 use crate::tasks::{Stop, Tasks};
+use crate::telemetry::endpoints::template;
 use crate::telemetry::traces::TraceId;
 use crate::telemetry::{Metrics, Traces};
 
@@ -140,15 +141,17 @@ async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
 /// Counts, times and traces each request, and says on each answer who gave it and who leads.
 async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let route = template(route.as_ref().map_or("", MatchedPath::as_str));
     let method = request.method().clone();
     let started = Instant::now();
     let in_flight = app.metrics.http_in_flight.hold();
     let traced = Traced::begin(&app.traces, route, &mut request);
     let mut response = next.run(request).await;
     drop(in_flight);
-    app.metrics.answered(method.as_str(), route, response.status().as_u16(), started.elapsed());
-    let trace = traced.end(&method, route, &mut response, started.elapsed());
+    let (took, code) = (started.elapsed(), response.status().as_u16());
+    let exemplar = traced.exemplar(&app.traces);
+    app.metrics.answered((method.as_str(), route, code), took, exemplar);
+    let trace = traced.end(&method, route, &mut response, took);
     say_who(&app, trace, &mut response);
     response
 }

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
 use axum::response::Response;
 
 use super::forward;
+use crate::telemetry::exemplars::Exemplar;
 use crate::telemetry::traces::{Kind, TRACEPARENT, TraceId};
 use crate::telemetry::{Span, TraceContext, Traces};
 
@@ -71,6 +72,11 @@ impl Traced {
             request.extensions_mut().insert(context);
         }
         Self { span, context }
+    }
+
+    /// As [`Traces::exemplar`].
+    pub(super) fn exemplar(&self, traces: &Traces) -> Option<Exemplar> {
+        traces.exemplar(self.span.context())
     }
 
     /// Ends it with its answer. Returns the trace, if the request has one.

@@ -163,7 +163,9 @@ impl PeerClient {
                 return Err(rpc_error(&error));
             }
         };
-        self.count(|metrics| metrics.ack_duration.observe(now.saturating_sub(sent)));
+        let exemplar = self.shared.spans.exemplar(&span);
+        let took = now.saturating_sub(sent);
+        self.count(|metrics| metrics.ack_duration.observe_in(took, exemplar));
         self.report_durable(&request, &response, (sent, now));
         let result = match &response {
             AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => {

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::telemetry::exemplars::Exemplar;
 use crate::telemetry::traces::Kind;
 use crate::telemetry::{Span, TraceContext, Traces};
 use crate::types::{Index, NodeName};
@@ -58,6 +59,11 @@ impl Spans {
     /// Into these traces.
     pub fn new(traces: Traces) -> Self {
         Self { traces, marks: Arc::default() }
+    }
+
+    /// As [`Traces::exemplar`].
+    pub(super) fn exemplar(&self, span: &Span) -> Option<Exemplar> {
+        self.traces.exemplar(span.context())
     }
 
     /// Remembers for whom the entry at `index` is written, and that this was at `at`.

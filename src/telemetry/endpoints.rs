@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::exemplars::Exemplar;
 use super::metrics::{HTTP_REQUEST_DURATION, HTTP_REQUESTS};
 use super::recorder::{Counter, Histogram, Recorder};
 
@@ -65,6 +66,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("other", "other", true, &[404, 405]),
 ];
 
+/// A route as metrics and traces name it: the router takes slashes as parts of a key, and the empty
+/// key by a route of its own.
+pub fn template(route: &str) -> &str {
+    match route {
+        "/v1/kv/{*key}" | "/v1/kv/" => "/v1/kv/{key}",
+        route => route,
+    }
+}
+
 /// The metrics of all endpoints.
 pub(super) struct EndpointsMetrics(Vec<EndpointMetrics>);
 
@@ -95,18 +105,14 @@ impl EndpointsMetrics {
         recorder: &Recorder,
         (method, route, code): (&str, &str, u16),
         took: Duration,
+        exemplar: Option<Exemplar>,
     ) {
-        // The router takes slashes as parts of a key, and the empty key by a route of its own.
-        let route = match route {
-            "/v1/kv/{*key}" | "/v1/kv/" => "/v1/kv/{key}",
-            route => route,
-        };
         let matches =
             |one: &&EndpointMetrics| one.endpoint.route == route && one.endpoint.method == method;
         let Some(endpoint) = self.0.iter().find(matches).or(self.0.last()) else {
             return;
         };
-        endpoint.duration.observe(took);
+        endpoint.duration.observe_in(took, exemplar);
         let Some(slot) = endpoint.codes.get(usize::from(code.saturating_sub(CODE_MIN))) else {
             return;
         };

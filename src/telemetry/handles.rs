@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoints::EndpointsMetrics;
+use super::exemplars::Exemplar;
 pub use super::groups::{FollowerMetrics, MachineMetrics, RaftMetrics, StateMetrics, WalMetrics};
 use super::metrics::{
     self as rows, EventLevel, OkOrError, ReadConsistency, ReadResult, RefusedReason, WriteOp,
@@ -128,8 +129,13 @@ impl Metrics {
     }
 
     /// Counts one answered request: `route` is the router's template. Anything unknown is `other`.
-    pub fn answered(&self, method: &str, route: &str, code: u16, took: Duration) {
-        self.endpoints.answered(&self.recorder, (method, route, code), took);
+    pub fn answered(
+        &self,
+        (method, route, code): (&str, &str, u16),
+        took: Duration,
+        exemplar: Option<Exemplar>,
+    ) {
+        self.endpoints.answered(&self.recorder, (method, route, code), took, exemplar);
     }
 
     /// The metrics of a peer. Keep the handle. Its series show with [`Metrics::show_peers`].
@@ -152,6 +158,11 @@ impl Metrics {
     /// All series in the Prometheus text format.
     pub fn render(&self) -> String {
         self.peers.without_hidden(self.recorder.render())
+    }
+
+    /// The same as OpenMetrics, which links buckets to traces.
+    pub fn render_open_metrics(&self) -> String {
+        self.recorder.open_metrics(&self.render())
     }
 
     /// Sorts recorded durations into their buckets. To be called often: until then each recorded

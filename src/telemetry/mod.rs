@@ -7,7 +7,8 @@
 //! Routes that serve any of this (`api`), what a dashboard shows (`grafana/`).
 
 pub mod diagnostics;
-mod endpoints;
+pub mod endpoints;
+pub mod exemplars;
 mod groups;
 pub mod handles;
 mod labels;

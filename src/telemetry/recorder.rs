@@ -6,6 +6,7 @@
 //! Which metrics exist (`metrics`).
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Key, Level, Metadata, Recorder as _};
@@ -13,6 +14,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::exemplars::{Book, Exemplar, Exemplars};
 use super::metrics::{Label, METRICS, MetricKind, Row};
 
 const METADATA: Metadata<'static> = Metadata::new("bitacora", Level::INFO, None);
@@ -20,6 +22,7 @@ const METADATA: Metadata<'static> = Metadata::new("bitacora", Level::INFO, None)
 pub(super) struct Recorder {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    exemplars: Book,
 }
 
 impl Recorder {
@@ -49,7 +52,7 @@ impl Recorder {
                 }
             }
         }
-        Self { handle: recorder.handle(), recorder }
+        Self { handle: recorder.handle(), recorder, exemplars: Book::default() }
     }
 
     pub(super) fn render(&self) -> String {
@@ -60,6 +63,11 @@ impl Recorder {
             text = text.replace(&kind("gauge"), &kind("counter"));
         }
         text
+    }
+
+    /// What was rendered, as OpenMetrics with exemplars.
+    pub(super) fn open_metrics(&self, rendered: &str) -> String {
+        self.exemplars.open_metrics(rendered)
     }
 
     pub(super) fn upkeep(&self) {
@@ -80,7 +88,14 @@ impl Recorder {
     }
 
     pub(super) fn histogram(&self, row: &Row, labels: &[(&'static str, &str)]) -> Histogram {
-        Histogram(self.recorder.register_histogram(&key(row, labels), &METADATA))
+        let bounds = match row.kind {
+            MetricKind::Histogram(buckets) => buckets.bounds(),
+            MetricKind::Counter | MetricKind::Gauge => &[],
+        };
+        Histogram {
+            inner: self.recorder.register_histogram(&key(row, labels), &METADATA),
+            exemplars: self.exemplars.add(row.name, labels, bounds),
+        }
     }
 
     /// Counters for every value of a label; `with` are further labels with fixed values.
@@ -206,18 +221,29 @@ impl SecondsCounter {
 
 /// Durations or counts by upper bounds.
 #[derive(Clone)]
-pub struct Histogram(metrics::Histogram);
+pub struct Histogram {
+    inner: metrics::Histogram,
+    exemplars: Arc<Exemplars>,
+}
 
 impl Histogram {
     /// Records a duration, in seconds.
     pub fn observe(&self, duration: Duration) {
-        self.0.record(duration.as_secs_f64());
+        self.inner.record(duration.as_secs_f64());
+    }
+
+    /// Records a duration, and the trace that it was observed in if there is one.
+    pub fn observe_in(&self, duration: Duration, exemplar: Option<Exemplar>) {
+        self.observe(duration);
+        if let Some(exemplar) = exemplar {
+            self.exemplars.keep(duration.as_secs_f64(), exemplar);
+        }
     }
 
     /// Records a number of things.
     #[expect(clippy::cast_precision_loss, reason = "a bucket needs no 53rd bit")]
     pub fn observe_count(&self, count: u64) {
-        self.0.record(count as f64);
+        self.inner.record(count as f64);
     }
 }
 
@@ -274,8 +300,13 @@ pub struct HistogramBy<L>(Vec<Histogram>, PhantomData<L>);
 impl<L: Label> HistogramBy<L> {
     /// Records a duration under this value, in seconds.
     pub fn observe(&self, value: L, duration: Duration) {
+        self.observe_in(value, duration, None);
+    }
+
+    /// As [`Histogram::observe_in`].
+    pub fn observe_in(&self, value: L, duration: Duration, exemplar: Option<Exemplar>) {
         if let Some(histogram) = self.0.get(value.ordinal()) {
-            histogram.observe(duration);
+            histogram.observe_in(duration, exemplar);
         }
     }
 }

@@ -27,6 +27,7 @@ pub use self::settings::{Sampler, Settings};
 pub use self::span::{Finished, Kind, Span, Value};
 
 use self::otlp::Exporter;
+use super::exemplars::Exemplar;
 use super::handles::Counter;
 use crate::os::clock::Clock;
 use crate::os::random::Random;
@@ -105,6 +106,14 @@ impl Traces {
     /// Whether anything can be recorded.
     pub const fn are_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// What a histogram remembers of an observation made now in this place of a trace; `None` if
+    /// that is not recorded.
+    pub fn exemplar(&self, context: Option<TraceContext>) -> Option<Exemplar> {
+        let (tracer, context) = self.0.as_ref().zip(context)?;
+        let unix = tracer.clock.monotonic().saturating_add(tracer.wall());
+        context.is_sampled.then_some(Exemplar { trace: context.trace, unix })
     }
 
     /// The span of a request that has come in. `incoming` is what its sender said. Recorded if the
