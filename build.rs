@@ -1,7 +1,6 @@
 //! Tells the program which compiler made it and how. Asks nobody but that compiler: it works
 //! without a repository and without git. The revision comes in `BITACORA_REVISION`, if at all.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script in variables")]
 
 use std::env::var;

@@ -1,14 +1,18 @@
 //! The table of metrics against what is rendered, its own rules and the reference page.
+//!
+//! What a real cluster shows is in `tests/metrics.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bitacora::config::TimingConfig;
 use bitacora::telemetry::Metrics;
 use bitacora::telemetry::metrics::{
     self, AckResult, ENDPOINTS, METRICS, MetricKind, WriteOp, WriteResult,
 };
+use bitacora::types::{ClusterId, NodeName};
 
 #[test]
 fn the_reference_page_is_made_from_the_table() {
@@ -26,7 +30,8 @@ fn every_name_follows_the_rules_t1() {
     let mut names = BTreeSet::new();
     for row in METRICS {
         assert!(names.insert(row.name), "{} is there twice", row.name);
-        assert!(row.name.starts_with("bitacora_"), "{}", row.name);
+        let ours = ["bitacora_", "process_"].iter().any(|prefix| row.name.starts_with(prefix));
+        assert!(ours, "{}", row.name);
         assert_eq!(row.kind == MetricKind::Counter, row.name.ends_with("_total"), "{}", row.name);
         assert!(row.help.ends_with('.'), "{}", row.name);
         if let MetricKind::Histogram(buckets) = row.kind {
@@ -59,7 +64,10 @@ fn rendered(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_row_is_rendered_with_its_kind_and_labels_and_nothing_else_is_t4() {
     let metrics = Metrics::new();
-    metrics.peer(&"node2".parse().unwrap());
+    let node2: NodeName = "node2".parse().unwrap();
+    metrics.peer(&node2);
+    metrics.show_peers(&[&node2]);
+    metrics.show_cluster(ClusterId::from_bytes([7; 16]), &node2);
     let text = metrics.render();
     let mut families = rendered(&text);
     for row in METRICS {
@@ -85,9 +93,14 @@ fn every_combination_exists_from_the_start_and_all_of_them_are_few_t4() {
     let rejected = "bitacora_writes_total{op=\"delete\",result=\"rejected\"} 0";
     assert!(text.contains(rejected), "{text}");
     assert!(text.contains("bitacora_snapshots_total{op=\"install\",result=\"error\"} 0"));
-    metrics.peer(&"node2".parse().unwrap());
-    metrics.peer(&"node3".parse().unwrap());
-    let series = metrics.render().lines().filter(|line| !line.starts_with('#')).count();
+    assert!(!text.contains("peer=\""), "nobody leads yet");
+    let (node2, node3): (NodeName, NodeName) = ("node2".parse().unwrap(), "node3".parse().unwrap());
+    metrics.peer(&node2);
+    metrics.peer(&node3);
+    metrics.show_peers(&[&node2, &node3]);
+    let text = metrics.render();
+    let is_series = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let series = text.lines().filter(is_series).count();
     assert!(series <= 1000, "{series} series, expected at most 1000");
 }
 
@@ -125,23 +138,62 @@ fn an_answered_request_is_counted_under_its_template_and_code() {
 }
 
 #[test]
-fn a_forgotten_peer_is_not_rendered_until_it_is_known_again_t5() {
+fn a_peer_is_shown_while_this_node_leads_t5() {
     let metrics = Metrics::new();
     let (node2, node22) = ("node2".parse().unwrap(), "node22".parse().unwrap());
     let peer = metrics.peer(&node2);
     metrics.peer(&node22);
+    assert!(!metrics.render().contains("peer=\""), "a candidate has peers too");
+    metrics.show_peers(&[&node2, &node22]);
     peer.acks.increment(AckResult::Success);
     peer.lag_entries.set(7);
     assert!(metrics.render().contains("bitacora_replication_lag_entries{peer=\"node2\"} 7\n"));
-    metrics.forget_peer(&node2);
+    metrics.show_peers(&[&node22]);
     let text = metrics.render();
     assert!(!text.contains("peer=\"node2\""), "{text}");
     assert!(text.contains("peer=\"node22\""));
-    metrics.peer(&node2);
+    metrics.show_peers(&[]);
+    assert!(!metrics.render().contains("peer=\""));
+    metrics.show_peers(&[&node2]);
     let text = metrics.render();
     assert!(text.contains("bitacora_replication_lag_entries{peer=\"node2\"} 0\n"));
     let acks = "bitacora_replication_acks_total{peer=\"node2\",result=\"success\"} 1\n";
     assert!(text.contains(acks));
+}
+
+#[test]
+fn the_lesser_routes_share_one_histogram_and_keys_count_under_their_template() {
+    let metrics = Metrics::new();
+    metrics.answered("GET", "/livez", 200, Duration::from_millis(3));
+    metrics.answered("GET", "/v1/cluster", 200, Duration::from_millis(3));
+    metrics.answered("PUT", "/v1/kv/{*key}", 200, Duration::from_millis(3));
+    let text = metrics.render();
+    let count = |method, route, count| {
+        let labels = format!("method=\"{method}\",route=\"{route}\"");
+        format!("bitacora_http_request_duration_seconds_count{{{labels}}} {count}\n")
+    };
+    assert!(text.contains(&count("other", "other", 2)), "{text}");
+    assert!(text.contains(&count("PUT", "/v1/kv/{key}", 1)), "{text}");
+    assert!(!text.contains("request_duration_seconds_count{method=\"GET\",route=\"/livez\""));
+    assert!(text.contains("http_requests_total{method=\"GET\",route=\"/livez\",code=\"200\"} 1"));
+}
+
+#[test]
+fn times_are_shown_in_seconds_and_so_is_a_counter_of_them() {
+    let metrics = Metrics::new();
+    metrics.follower.show_timing(&TimingConfig::default());
+    metrics.machine.cpu.set(Duration::from_millis(1500));
+    metrics.state.snapshot_timestamp.set_unix_ms(1_700_000_000_250);
+    let text = metrics.render();
+    for line in [
+        "bitacora_config_heartbeat_interval_seconds 0.05",
+        "bitacora_config_election_timeout_max_seconds 0.3",
+        "# TYPE process_cpu_seconds_total counter",
+        "process_cpu_seconds_total 1.5",
+        "bitacora_snapshot_timestamp_seconds 1700000000.25",
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+    }
 }
 
 #[test]

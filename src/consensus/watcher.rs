@@ -89,23 +89,24 @@ impl Consensus {
     /// What a leader knows of its followers; of anybody else their series go.
     fn show_peers(&self, status: &Status, now: Duration) {
         let inner = &self.inner;
-        let leads = status.role == Role::Leader;
-        let others = status.members.iter();
-        let others = others.filter(|member| leads && member.node != inner.identity.node);
-        let matched = self.matched();
+        if status.role != Role::Leader {
+            inner.metrics.show_peers(&[]);
+            return;
+        }
+        let others = status.members.iter().filter(|member| member.node != inner.identity.node);
+        let (matched, index) = (self.matched(), |index: Option<Index>| index.map_or(0, Index::get));
         for member in others.clone() {
             let peer = inner.metrics.peer(&member.name);
             let has = matched.get(&member.node).copied();
             let behind = inner.acks.appended.behind(has);
-            let index = |index: Option<Index>| index.map_or(0, Index::get);
+            let age = behind.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             peer.match_index.set(index(has));
             peer.lag_entries.set(index(status.last).saturating_sub(index(has)));
             peer.lag_bytes.set(behind.bytes);
-            peer.lag_seconds.set_duration(
-                behind.since.map_or(Duration::ZERO, |since| now.saturating_sub(since)),
-            );
+            peer.lag_seconds.set_duration(age);
         }
-        inner.metrics.show_peers(others.map(|member| &member.name));
+        let names: Vec<_> = others.map(|member| &member.name).collect();
+        inner.metrics.show_peers(&names);
     }
 }
 

@@ -140,9 +140,13 @@ mod tests {
     }
 
     fn value(look: &Look, series: &str) -> f64 {
+        text(look, series).parse().unwrap()
+    }
+
+    fn text(look: &Look, series: &str) -> String {
         let text = look.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.unwrap_or_else(|| panic!("no {series} in {text}")).trim().parse().unwrap()
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).trim().to_owned()
     }
 
     #[test]
@@ -164,9 +168,9 @@ mod tests {
         put("snapshots", "incoming-1.tmp", 30);
         look.take();
         let size = |component| format!("bitacora_storage_size_bytes{{component=\"{component}\"}} ");
-        assert_eq!(value(&look, &size("log")) as u64, 120);
-        assert_eq!(value(&look, &size("snapshots")) as u64, 46);
-        assert_eq!(value(&look, "bitacora_snapshot_size_bytes ") as u64, 9);
+        assert_eq!(text(&look, &size("log")), "120");
+        assert_eq!(text(&look, &size("snapshots")), "46");
+        assert_eq!(text(&look, "bitacora_snapshot_size_bytes "), "9");
         assert!(value(&look, "bitacora_snapshot_timestamp_seconds ") > 1.6e9);
         assert!(value(&look, "bitacora_disk_size_bytes ") > 0.0);
         assert!(value(&look, "process_resident_memory_bytes ") > 0.0);

@@ -144,7 +144,7 @@ impl Metrics {
     }
 
     /// Shows the series of these peers and of no others: a leader's followers, or nobody's.
-    pub fn show_peers<'a>(&self, names: impl Iterator<Item = &'a NodeName> + Clone) {
+    pub fn show_peers(&self, names: &[&NodeName]) {
         self.peers.show(names);
     }
 

@@ -203,11 +203,11 @@ table! {
         LEADER_LAST_HEARTBEAT = "leader_last_heartbeat_timestamp_seconds" Gauge []
             "When the last heartbeat of a leader came; 0: none yet.";
         CONFIG_HEARTBEAT_INTERVAL = "config_heartbeat_interval_seconds" Gauge []
-            "The option heartbeat_interval_ms.";
+            "The option `heartbeat_interval_ms`.";
         CONFIG_ELECTION_TIMEOUT_MIN = "config_election_timeout_min_seconds" Gauge []
-            "The option election_timeout_min_ms.";
+            "The option `election_timeout_min_ms`.";
         CONFIG_ELECTION_TIMEOUT_MAX = "config_election_timeout_max_seconds" Gauge []
-            "The option election_timeout_max_ms.";
+            "The option `election_timeout_max_ms`.";
         WAL_FSYNC_DURATION = "wal_fsync_duration_seconds" Histogram(Disk) []
             "Time of one fdatasync of the log.";
         WAL_APPEND_DURATION = "wal_append_duration_seconds" Histogram(Disk) []

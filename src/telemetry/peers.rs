@@ -70,9 +70,9 @@ impl Peers {
     }
 
     /// Shows these and no others.
-    pub(super) fn show<'a>(&self, names: impl Iterator<Item = &'a NodeName> + Clone) {
+    pub(super) fn show(&self, names: &[&NodeName]) {
         for (name, peer) in self.lock().iter_mut() {
-            let is_shown = names.clone().any(|shown| shown == name);
+            let is_shown = names.contains(&name);
             if peer.is_shown && !is_shown {
                 peer.metrics.forget();
             }
