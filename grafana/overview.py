@@ -138,7 +138,7 @@ def heartbeats(it):
 
 
 def writes(it):
-    it.row("Writes")
+    it.row("Writes in detail")
     it.graph("Writes by result",
              "ok is on the disks of a majority. rejected: a precondition did not hold. invalid: the client asked wrongly. "
              "not_leader: sent on. Anything else is a failure of the cluster; timeout and unknown may have happened all the "
