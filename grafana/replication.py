@@ -101,11 +101,13 @@ def leader_side(it):
              line_at=steps("green", (10, "red")), empty="nobody leads")
     it.graph("Lag in bytes", "What is still to be sent to a follower, or not acknowledged yet.",
              [Query(f"bitacora_replication_lag_bytes{{{CLUSTER}}}", FROM_TO)], "bytes", w=6, ceiling=1024, empty="nobody leads")
-    it.graph("Last acknowledgement",
-             "How long ago a follower answered anything, heartbeats included. It should be shorter than a heartbeat interval.",
+    it.graph("Silence",
+             "How long ago a follower acknowledged entries, while it lacks some. Without writes there is nothing to "
+             "acknowledge, and no line.",
              [Query(f"timestamp(bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}})"
-                    f" - bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}}", FROM_TO)], "s", w=6, ceiling=1,
-             line_at=steps("green", (10, "red")), empty="nobody leads")
+                    f" - (bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}} > 0)"
+                    f" and bitacora_replication_lag_entries{{{CLUSTER}}} > 0", FROM_TO)], "s", w=6, ceiling=1,
+             line_at=steps("green", (10, "red")), empty="nothing is owed")
     it.graph("Requests under way", "Requests with entries that a follower has not answered yet.",
              [Query(f"bitacora_replication_inflight_requests{{{CLUSTER}}}", FROM_TO)], "none", w=6, ceiling=1, decimals=0,
              empty="nobody leads")
