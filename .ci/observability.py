@@ -34,8 +34,11 @@ def need(*modules):
     if os.geteuid() == 0 and shutil.which("apt-get") and os.environ.get("BITACORA_CI_INSTALLED") != "1":
         print(f"==> apt-get install {' '.join(packages)}", flush=True)
         subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True,
-                       env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+            check=True,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
         # Packages are for the machine's own Python, which need not be the one that runs this.
         os.environ["BITACORA_CI_INSTALLED"] = "1"
         os.execv(python, [python, *sys.argv])
@@ -43,7 +46,9 @@ def need(*modules):
 
 
 def _has(module):
-    return subprocess.run([sys.executable, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode == 0
+    return (
+        subprocess.run([sys.executable, "-c", f"import {module}"], stderr=subprocess.DEVNULL).returncode == 0
+    )
 
 
 def tools():
@@ -102,8 +107,13 @@ class Table:
 def rules():
     """Every rule, in order: dicts with `alert` or `record`."""
     import yaml
-    return [rule for path in sorted(RULES.glob("*.yml"), reverse=True)
-            for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+    return [
+        rule
+        for path in sorted(RULES.glob("*.yml"), reverse=True)
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
 
 
 def resolve(expr, recorded):

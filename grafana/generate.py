@@ -24,7 +24,9 @@ def main(arguments):
     """The exit code."""
     if arguments not in ([], ["--check"]):
         raise SystemExit(__doc__)
-    made = {f"{name}.json": json.dumps(module.board().json(), indent=2) + "\n" for name, module in BOARDS.items()}
+    made = {
+        f"{name}.json": json.dumps(module.board().json(), indent=2) + "\n" for name, module in BOARDS.items()
+    }
     if arguments:
         found = {path.name: path.read_text() for path in DIRECTORY.glob("*.json")}
         differ = sorted(name for name in made.keys() | found.keys() if made.get(name) != found.get(name))
