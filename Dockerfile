@@ -13,8 +13,8 @@ RUN mkdir src \
     && cargo build --release --locked \
     && rm -rf src target/release/bitacora target/release/deps/*bitacora* target/release/.fingerprint/bitacora-*
 
-# Which source this is, for the metric bitacora_build_info; empty is allowed.
-ARG BITACORA_REVISION=""
+# Which source this is, for the metric bitacora_build_info.
+ARG BITACORA_REVISION=unknown
 ENV BITACORA_REVISION=$BITACORA_REVISION
 # The manifest is named again for a build.rs beside it, which there may not be.
 COPY Cargo.toml build.r[s] ./
@@ -40,7 +40,7 @@ ENTRYPOINT ["/usr/local/bin/bitacora"]
 CMD ["serve"]
 
 # Last: a new revision costs no layer but these.
-ARG BITACORA_REVISION=""
+ARG BITACORA_REVISION=unknown
 LABEL org.opencontainers.image.title="bitacora" \
       org.opencontainers.image.description="A replicated logbook and key-value store" \
       org.opencontainers.image.licenses="Apache-2.0" \
