@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bitacora::config::TimingConfig;
 use bitacora::telemetry::Metrics;
+use bitacora::telemetry::endpoints::template;
 use bitacora::telemetry::metrics::{
     self, AckResult, ENDPOINTS, METRICS, MetricKind, WriteOp, WriteResult,
 };
@@ -116,9 +117,9 @@ fn two_nodes_in_one_process_count_for_themselves() {
 #[test]
 fn an_answered_request_is_counted_under_its_template_and_code() {
     let metrics = Metrics::new();
-    metrics.answered("GET", "/v1/kv/{key}", 200, Duration::from_millis(3));
-    metrics.answered("GET", "/v1/kv/{key}", 418, Duration::from_millis(3));
-    metrics.answered("BREW", "/coffee/secret", 405, Duration::from_millis(3));
+    metrics.answered(("GET", "/v1/kv/{key}", 200), Duration::from_millis(3), None);
+    metrics.answered(("GET", "/v1/kv/{key}", 418), Duration::from_millis(3), None);
+    metrics.answered(("BREW", "/coffee/secret", 405), Duration::from_millis(3), None);
     let text = metrics.render();
     let line = |method, route, code| {
         let labels = format!("method=\"{method}\",route=\"{route}\",code=\"{code}\"");
@@ -164,9 +165,9 @@ fn a_peer_is_shown_while_this_node_leads_t5() {
 #[test]
 fn the_lesser_routes_share_one_histogram_and_keys_count_under_their_template() {
     let metrics = Metrics::new();
-    metrics.answered("GET", "/livez", 200, Duration::from_millis(3));
-    metrics.answered("GET", "/v1/cluster", 200, Duration::from_millis(3));
-    metrics.answered("PUT", "/v1/kv/{*key}", 200, Duration::from_millis(3));
+    metrics.answered(("GET", "/livez", 200), Duration::from_millis(3), None);
+    metrics.answered(("GET", "/v1/cluster", 200), Duration::from_millis(3), None);
+    metrics.answered(("PUT", template("/v1/kv/{*key}"), 200), Duration::from_millis(3), None);
     let text = metrics.render();
     let count = |method, route, count| {
         let labels = format!("method=\"{method}\",route=\"{route}\"");

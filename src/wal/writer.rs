@@ -99,6 +99,8 @@ struct Round {
     answers: Vec<Completion>,
     stamp: Option<Stamp>,
     entries: usize,
+    /// Bytes written and not yet told to the observer: hints are written without a sync.
+    bytes: u64,
     needs_sync: bool,
 }
 
@@ -133,6 +135,7 @@ impl Writer {
             answers: Vec::new(),
             stamp: None,
             entries: 0,
+            bytes: 0,
             needs_sync: false,
         };
         let synced = content.last_or_purged();
@@ -343,15 +346,16 @@ impl Writer {
     /// One write, one sync, then the answers.
     fn flush(&mut self) -> Result<(), WalError> {
         let began = self.clock.monotonic();
-        let mut bytes = 0;
         if !self.round.builder.is_empty() {
-            bytes = self.write_batch()?;
+            let bytes = self.write_batch()?;
+            self.round.bytes = self.round.bytes.saturating_add(bytes);
         }
         let written = self.clock.monotonic();
         if std::mem::take(&mut self.round.needs_sync) && self.sync_all()? {
             let sync = self.clock.monotonic().saturating_sub(written);
             let write = written.saturating_sub(began);
             let (requests, entries) = (self.round.answers.len(), self.round.entries);
+            let bytes = std::mem::take(&mut self.round.bytes);
             let upto = self.synced;
             self.observer.synced(Synced { began, write, sync, upto, bytes, requests, entries });
             self.round.entries = 0;
