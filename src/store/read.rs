@@ -73,8 +73,8 @@ pub struct LogPage {
 
 impl Store {
     /// Waits until this node may answer with the wanted consistency. For linearizable reads to be
-    /// called where [`Store::route`] said [`super::Route::Here`]. `trace` is the request's place in a
-    /// trace.
+    /// called where [`Store::route`] said [`super::Route::Here`]. `trace` is the request's place
+    /// in a trace.
     ///
     /// # Errors
     /// [`StoreError::NotLeader`] when leadership has moved: route again.

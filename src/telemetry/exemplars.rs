@@ -2,8 +2,8 @@
 //! OpenMetrics text that carries them.
 //!
 //! The metrics library knows no exemplars and no OpenMetrics. Its Prometheus text differs from that
-//! format in three points only (names of counters, blank lines, the end), so it is rewritten line by
-//! line, and a bucket's line gets its exemplar.
+//! format in three points only (names of counters, blank lines, the end), so it is rewritten line
+//! by line, and a bucket's line gets its exemplar.
 //!
 //! Format: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 //!

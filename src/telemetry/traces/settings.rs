@@ -71,9 +71,9 @@ impl Settings {
         let mut is_on = endpoint.is_some() && !is_disabled;
         if let Some(protocol) = protocol.filter(|protocol| is_on && protocol != PROTOCOL) {
             complaints.push(format!(
-                "traces are off: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and this program speaks \
-                 {PROTOCOL} only; set it to that, and the endpoint to the collector's HTTP port \
-                 (4318 by default)"
+                "traces are off: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and this program \
+                 speaks {PROTOCOL} only; set it to that, and the endpoint to the collector's \
+                 HTTP port (4318 by default)"
             ));
             is_on = false;
         }
@@ -101,8 +101,8 @@ fn sampler(name: Option<&str>, arg: Option<&str>, complaints: &mut Vec<String>) 
         _ => {
             let arg = arg.unwrap_or_default();
             complaints.push(format!(
-                "OTEL_TRACES_SAMPLER_ARG is {arg:?}, which is no number from 0 to 1; every trace is \
-                 recorded"
+                "OTEL_TRACES_SAMPLER_ARG is {arg:?}, which is no number from 0 to 1; every trace \
+                 is recorded"
             ));
             Root::Always
         }
