@@ -174,8 +174,12 @@ mod tests {
         let now = ms(count);
         for upto in [0, 10, 5000, count / 2, count - 10] {
             let behind = appended.behind(Some(Index::new(upto)));
-            let (age, true_age) = (now - behind.since.unwrap(), ms(count - upto - 1));
-            assert!(age <= true_age && age >= true_age - true_age / GRAIN, "{upto}: {behind:?}");
+            let age = now.saturating_sub(behind.since.unwrap());
+            let true_age = ms(count - upto - 1);
+            assert!(
+                age <= true_age && age >= true_age.saturating_sub(true_age / GRAIN),
+                "{upto}: {behind:?}"
+            );
             let lacks = count - upto;
             assert!(behind.bytes >= lacks && behind.bytes <= lacks + lacks / 32, "{behind:?}");
         }
