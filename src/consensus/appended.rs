@@ -4,9 +4,9 @@
 //! acknowledgements (`acks`). All times are the node's monotonic clock.
 //!
 //! # Invariants
-//! - P1 Memory is bounded: [`KEPT`] batches. When it is full the older half loses every second one,
-//!   so that what is told of the past grows coarser and never stops: a follower's lag is told from
-//!   the oldest entry it lacks, however many came after it.
+//! - P1 Memory is bounded: [`KEPT`] batches. When it is full the older half keeps only what is
+//!   needed to tell an age within a [`GRAIN`]th of it: a follower's lag is told from the oldest
+//!   entry it lacks, however many came after it.
 //!
 //! # Not here
 //! Who has which entry (`acks`), the entries themselves (`wal`).
@@ -19,6 +19,8 @@ use crate::types::Index;
 
 /// Batches kept: at one an `append`, some seconds of full load without a gap.
 const KEPT: usize = 8192;
+/// The part of an age by which it may be told too short.
+const GRAIN: u32 = 64;
 
 /// The newest batches of this node's log, since the process began.
 #[derive(Default)]
@@ -61,7 +63,7 @@ impl Appended {
             batches.bytes = batches.batches.back().map_or(0, |batch| batch.bytes);
         }
         if batches.batches.len() >= KEPT {
-            batches.thin_out();
+            batches.thin_out(at);
         }
         batches.bytes = batches.bytes.saturating_add(bytes);
         let bytes = batches.bytes;
@@ -93,12 +95,24 @@ impl Batches {
         self.batches.partition_point(|batch| Some(batch.last) <= upto)
     }
 
-    fn thin_out(&mut self) {
-        let mut place = 0_usize;
-        self.batches.retain(|_| {
-            place = place.saturating_add(1);
-            place > KEPT / 2 || place.is_multiple_of(2)
-        });
+    /// Leaves out old batches whose entries may as well count to the next one.
+    fn thin_out(&mut self, now: Duration) {
+        let mut kept: VecDeque<Batch> = VecDeque::with_capacity(KEPT);
+        for (place, batch) in self.batches.iter().enumerate() {
+            let next = self.batches.get(place.saturating_add(1)).map_or(now, |next| next.at);
+            let too_far = |before: &Batch| {
+                let gap = next.saturating_sub(before.at);
+                gap > now.saturating_sub(next) / GRAIN
+            };
+            if place >= KEPT / 2 || kept.back().is_none_or(too_far) {
+                kept.push_back(*batch);
+            }
+        }
+        // No clock runs so that all of them are needed, but the bound must not depend on it.
+        if kept.len() >= KEPT {
+            kept.pop_front();
+        }
+        self.batches = kept;
     }
 }
 
@@ -157,8 +171,26 @@ mod tests {
         }
         assert!(appended.lock().batches.len() <= KEPT);
         assert_eq!(appended.at(Index::new(count)), Some(ms(count)));
-        let behind = appended.behind(Some(Index::new(10)));
-        assert!(behind.since.unwrap() < ms(KEPT as u64), "{behind:?}");
-        assert!(behind.bytes >= count - 10, "{behind:?}");
+        let now = ms(count);
+        for upto in [0, 10, 5000, count / 2, count - 10] {
+            let behind = appended.behind(Some(Index::new(upto)));
+            let age = now.saturating_sub(behind.since.unwrap());
+            let true_age = ms(count - upto - 1);
+            assert!(
+                age <= true_age && age >= true_age.saturating_sub(true_age / GRAIN),
+                "{upto}: {behind:?}"
+            );
+            let lacks = count - upto;
+            assert!(behind.bytes >= lacks && behind.bytes <= lacks + lacks / 32, "{behind:?}");
+        }
+    }
+
+    #[test]
+    fn batches_of_one_moment_are_bounded_too_p1() {
+        let appended = Appended::default();
+        for index in 1..=3 * KEPT as u64 {
+            appended.came(range(index, index), ms(7), 1);
+        }
+        assert!(appended.lock().batches.len() <= KEPT);
     }
 }
