@@ -266,7 +266,7 @@ def heartbeats(it):
         "Missed, as the leader sees it",
         "Heartbeats a second without a good answer, by follower and reason. timeout: no answer in time; "
         "connect: nobody listens there; http: an answer that is an error; higher_vote: it knows a newer "
-        "leader. At 50 ms there are 20 heartbeats a second, so a dead follower shows as 20.",
+        "leader. At 50 ms there are at least 20 heartbeats a second.",
         [
             Query(
                 led_rate("bitacora_heartbeat_misses_total", "peer, reason") + " > 0",

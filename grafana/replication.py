@@ -168,14 +168,12 @@ def log(it):
         ceiling=1,
     )
     it.graph(
-        "Behind the commit",
-        "What a majority has, and a node has not applied yet. Measured against the highest commit in the "
-        "cluster, so that a follower that is cut off shows too.",
+        "Committed, not applied",
+        "Entries that a majority has, as far as this node knows, and that are not in its state yet. On the "
+        "leader writes wait for that; elsewhere stale reads are old.",
         [
             Query(
-                f"(max by (cluster, job) (bitacora_raft_commit_index{{{CLUSTER}}}) - on (cluster, job) group_right () "
-                f"bitacora_raft_applied_index{{{NODE}}}) >= 0",
-                "{{instance}}",
+                f"bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}", "{{instance}}"
             )
         ],
         "short",
@@ -268,8 +266,8 @@ def leader_side(it):
         "nothing to acknowledge, and no line.",
         [
             Query(
-                f"timestamp(bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}})"
-                f" - (bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}} > 0)"
+                f"clamp_min(timestamp(bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}})"
+                f" - (bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}} > 0), 0)"
                 f" and bitacora_replication_lag_entries{{{CLUSTER}}} > 0",
                 FROM_TO,
             )
@@ -377,8 +375,8 @@ def heartbeats(it):
     it.row("Heartbeats")
     it.graph(
         "Sent and heard",
-        "Heartbeats a second that leaders send to each follower, and that each follower hears. Both "
-        "should be one an interval: 20 a second at 50 ms.",
+        "Heartbeats a second that leaders send to each follower, and that each follower hears. They "
+        "should be equal, and one an interval at least: 20 a second at 50 ms.",
         [
             Query(rate("bitacora_heartbeats_sent_total", CLUSTER, "instance, peer"), FROM_TO),
             Query(
@@ -407,8 +405,8 @@ def heartbeats(it):
         "How long ago each follower heard its leader. On the leader there is none.",
         [
             Query(
-                f"(timestamp(bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}})"
-                f" - (bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}} > 0))"
+                f"clamp_min(timestamp(bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}})"
+                f" - (bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}} > 0), 0)"
                 f" unless on (cluster, job, instance) bitacora_raft_is_leader{{{CLUSTER}}} == 1",
                 "{{instance}}",
             ),
