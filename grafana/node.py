@@ -1,6 +1,6 @@
 """The third board: one node's log on disk, state, requests and process."""
 
-from style import NODE, Board, Query, buckets, events, quantile, rate, steps, traces_link, words
+from style import NODE, PER_SECOND, Board, Query, buckets, events, quantile, rate, steps, traces_link, words
 
 FSYNC = "bitacora_wal_fsync_duration_seconds"
 
@@ -115,7 +115,7 @@ def log(it):
         "Entries to the log",
         "Entries a second. Followers write the same ones as the leader.",
         [Query(rate("bitacora_wal_append_entries_total", NODE, "instance"), "{{instance}}")],
-        "cps",
+        PER_SECOND,
         w=8,
         ceiling=1,
     )
@@ -297,8 +297,8 @@ def requests(it):
         "Waiting writes",
         "Bytes of writes that are proposed and not yet decided; and bytes a second that were.",
         [
-            Query(f"bitacora_proposals_pending_bytes{{{NODE}}}", "{{instance}} waiting"),
-            Query(f"{rate('bitacora_write_bytes_total', NODE, 'instance')} > 0", "{{instance}} a second"),
+            Query(f"sum(bitacora_proposals_pending_bytes{{{NODE}}})", "waiting"),
+            Query(f"sum(rate(bitacora_write_bytes_total{{{NODE}}}[$__rate_interval]))", "decided a second"),
         ],
         "bytes",
         w=6,
@@ -407,7 +407,7 @@ def process(it):
                 f"{rate('bitacora_log_lines_dropped_total', NODE, 'instance')} > 0", "{{instance}} lines lost"
             ),
         ],
-        "cps",
+        PER_SECOND,
         w=8,
         ceiling=1,
         empty="no traces are sent, nothing is lost",

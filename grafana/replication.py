@@ -1,14 +1,18 @@
 """The second board: elections, the log, what goes to each follower and what it does with it."""
 
 from style import (
+    PER_SECOND,
     CLUSTER,
     NODE,
+    PEER,
     Board,
     Query,
     buckets,
     dashed,
     events,
     led,
+    led_rate,
+    led_value,
     quantile,
     rate,
     steps,
@@ -163,18 +167,17 @@ def log(it):
         "Entries applied",
         "Entries a second that reach the state of each node. The lines should lie on each other.",
         [Query(rate("bitacora_applied_entries_total", NODE, "instance"), "{{instance}}")],
-        "cps",
+        PER_SECOND,
         w=6,
         ceiling=1,
     )
     it.graph(
-        "Behind the commit",
-        "What a majority has, and a node has not applied yet. Measured against the highest commit in the "
-        "cluster, so that a follower that is cut off shows too.",
+        "Committed, not applied",
+        "Entries that a majority has, as far as this node knows, and that are not in its state yet. On the "
+        "leader writes wait for that; elsewhere stale reads are old.",
         [
             Query(
-                f"(max by (cluster, job) (bitacora_raft_commit_index{{{CLUSTER}}}) - on (cluster, job) group_right () "
-                f"bitacora_raft_applied_index{{{NODE}}}) >= 0",
+                f"bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}",
                 "{{instance}}",
             )
         ],
@@ -214,7 +217,7 @@ def log(it):
 
 
 def leader_side(it):
-    it.row("From the leader to each follower; each line says who says so")
+    it.row("From the leader to each follower")
     it.heatmap(
         "Acknowledgement times",
         "How many acknowledgements took how long. Two bands are two followers of different speed. Dots "
@@ -235,7 +238,7 @@ def leader_side(it):
                 FROM_TO + " {{result}}",
             )
         ],
-        "cps",
+        PER_SECOND,
         w=12,
         h=9,
         legend="table",
@@ -246,7 +249,7 @@ def leader_side(it):
         "Lag in time",
         "The age of the oldest entry that a follower is not known to have. Above 10 s it does not count "
         "as a spare.",
-        [Query(f"bitacora_replication_lag_seconds{{{CLUSTER}}}", FROM_TO)],
+        [Query(led_value("bitacora_replication_lag_seconds"), "{{peer}}")],
         "s",
         w=6,
         ceiling=1,
@@ -256,7 +259,7 @@ def leader_side(it):
     it.graph(
         "Lag in bytes",
         "What is still to be sent to a follower, or not acknowledged yet.",
-        [Query(f"bitacora_replication_lag_bytes{{{CLUSTER}}}", FROM_TO)],
+        [Query(led_value("bitacora_replication_lag_bytes"), "{{peer}}")],
         "bytes",
         w=6,
         ceiling=1024,
@@ -268,10 +271,14 @@ def leader_side(it):
         "nothing to acknowledge, and no line.",
         [
             Query(
-                f"timestamp(bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}})"
-                f" - (bitacora_replication_last_ack_timestamp_seconds{{{CLUSTER}}} > 0)"
-                f" and bitacora_replication_lag_entries{{{CLUSTER}}} > 0",
-                FROM_TO,
+                "max by (peer) ("
+                + led(
+                    f"clamp_min(timestamp(bitacora_replication_last_ack_timestamp_seconds{{{PEER}}})"
+                    f" - (bitacora_replication_last_ack_timestamp_seconds{{{PEER}}} > 0), 0)"
+                    f" and bitacora_replication_lag_entries{{{PEER}}} > 0"
+                )
+                + ")",
+                "{{peer}}",
             )
         ],
         "s",
@@ -283,7 +290,7 @@ def leader_side(it):
     it.graph(
         "Requests under way",
         "Requests with entries that a follower has not answered yet.",
-        [Query(f"bitacora_replication_inflight_requests{{{CLUSTER}}}", FROM_TO)],
+        [Query(led_value("bitacora_replication_inflight_requests"), "{{peer}}")],
         "none",
         w=6,
         ceiling=1,
@@ -293,8 +300,8 @@ def leader_side(it):
     it.graph(
         "Entries sent",
         "Entries a second, per follower. More than the writes: something is sent twice, or caught up.",
-        [Query(rate("bitacora_replication_entries_total", CLUSTER, "instance, peer"), FROM_TO)],
-        "cps",
+        [Query(led_rate("bitacora_replication_entries_total"), "{{peer}}")],
+        PER_SECOND,
         w=8,
         ceiling=1,
         empty="nobody leads",
@@ -302,7 +309,7 @@ def leader_side(it):
     it.graph(
         "Bytes sent",
         "Of entries, per follower, without HTTP's own.",
-        [Query(rate("bitacora_replication_bytes_total", CLUSTER, "instance, peer"), FROM_TO)],
+        [Query(led_rate("bitacora_replication_bytes_total"), "{{peer}}")],
         "Bps",
         w=8,
         ceiling=1024,
@@ -314,14 +321,20 @@ def leader_side(it):
         "gets a snapshot. Beside it, how far each one is behind.",
         [
             Query(
-                led(
+                "max("
+                + led(
                     f"bitacora_raft_last_log_index{{{CLUSTER}}} - bitacora_raft_first_log_index{{{CLUSTER}}}"
-                ),
+                )
+                + ")",
                 "kept",
             ),
             Query(
-                f"bitacora_raft_last_log_index{{{CLUSTER}}} - on (cluster, job, instance) group_right () "
-                f"bitacora_replication_match_index{{{CLUSTER}}}",
+                "max by (peer) ("
+                + led(
+                    f"bitacora_raft_last_log_index{{{CLUSTER}}} - on (cluster, job, instance) group_right ()"
+                    f" bitacora_replication_match_index{{{PEER}}}"
+                )
+                + ")",
                 "{{peer}} is behind",
             ),
         ],
@@ -344,7 +357,7 @@ def follower_side(it):
                 "{{instance}} {{result}}",
             )
         ],
-        "cps",
+        PER_SECOND,
         w=8,
         ceiling=1,
         empty="nothing received",
@@ -377,8 +390,8 @@ def heartbeats(it):
     it.row("Heartbeats")
     it.graph(
         "Sent and heard",
-        "Heartbeats a second that leaders send to each follower, and that each follower hears. Both "
-        "should be one an interval: 20 a second at 50 ms.",
+        "Heartbeats a second that leaders send to each follower, and that each follower hears. They "
+        "should be equal, and one an interval at least: 20 a second at 50 ms.",
         [
             Query(rate("bitacora_heartbeats_sent_total", CLUSTER, "instance, peer"), FROM_TO),
             Query(
@@ -386,7 +399,7 @@ def heartbeats(it):
                 "{{instance}} hears",
             ),
         ],
-        "cps",
+        PER_SECOND,
         w=8,
         ceiling=1,
     )
@@ -407,8 +420,8 @@ def heartbeats(it):
         "How long ago each follower heard its leader. On the leader there is none.",
         [
             Query(
-                f"(timestamp(bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}})"
-                f" - (bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}} > 0))"
+                f"clamp_min(timestamp(bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}})"
+                f" - (bitacora_leader_last_heartbeat_timestamp_seconds{{{NODE}}} > 0), 0)"
                 f" unless on (cluster, job, instance) bitacora_raft_is_leader{{{CLUSTER}}} == 1",
                 "{{instance}}",
             ),
@@ -449,7 +462,7 @@ def heartbeats(it):
                 "{{instance}} late itself",
             ),
         ],
-        "cps",
+        PER_SECOND,
         w=12,
         legend="table",
         ceiling=1,

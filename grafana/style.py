@@ -12,6 +12,9 @@ SERVICE = "bitacora"  # the name of the service in traces
 TAG = "bitacora"
 COLUMNS = 24
 SCHEMA_VERSION = 42
+PER_SECOND = "suffix:/s"
+# One colour for a node on every panel; nodes with other names get theirs from the palette.
+NODE_COLOURS = {"node1": "blue", "node2": "orange", "node3": "purple"}
 
 # Selectors. `instance` is a node's name, and so is `peer`.
 CLUSTER = 'job="bitacora",cluster="$cluster"'
@@ -253,7 +256,7 @@ class Board:
             "drawStyle": "bars" if bars else "line",
             "lineWidth": 1,
             "lineInterpolation": "linear",
-            "fillOpacity": 60 if bars else 35 if stack else 8,
+            "fillOpacity": 60 if bars else 35 if stack else 0,
             "gradientMode": "none",
             # Points that stand alone would be invisible as a line.
             "showPoints": "auto",
@@ -269,6 +272,7 @@ class Board:
             # An axis of its own accord makes 0 the middle of nothing, or runs to 10000 %.
             custom["axisSoftMax"] = more.pop("ceiling")
         table = legend == "table"
+        more["overrides"] = [*colours(**NODE_COLOURS), *more.get("overrides", ())]
         options = {
             "legend": {
                 "displayMode": legend,
@@ -288,7 +292,7 @@ class Board:
             h,
             options,
             custom=custom,
-            colour="palette-classic-by-name",
+            colour="palette-classic",
             thresholds=line_at,
             **more,
         )
@@ -382,7 +386,7 @@ class Board:
             form="table",
             instant=True,
             colour="thresholds",
-            custom={"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
+            custom={"align": "auto", "minWidth": 60, "cellOptions": {"type": "auto"}, "inspect": False},
             overrides=overrides,
             transformations=transformations,
             **more,
