@@ -307,3 +307,27 @@ fn a_snapshot_is_counted_measured_and_dated() {
     grows(node, "snapshot_timestamp_seconds", "", 1.6e9);
     grows(node, "storage_size_bytes", "component=\"snapshots\"", 0.0);
 }
+
+#[test]
+fn a_leader_that_nobody_answers_has_no_leader_either() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.leader();
+    let followers = cluster.followers();
+    let has_leader = |node: &Node| value(node, "raft_has_leader", "") > 0.0;
+    eventually("the leader is answered", SOON, || has_leader(&cluster.nodes[leader]).then_some(()));
+    for follower in &followers {
+        cluster.nodes[*follower].pause();
+    }
+    let alone = &cluster.nodes[leader];
+    eventually("it leads nobody", SOON, || (!has_leader(alone)).then_some(()));
+    eventually("its time without a leader grows", SOON, || {
+        (value(alone, "raft_leaderless_seconds", "") > 0.5).then_some(())
+    });
+    for follower in &followers {
+        cluster.nodes[*follower].resume();
+    }
+    for node in &cluster.nodes {
+        eventually("all have a leader again", SOON, || has_leader(node).then_some(()));
+        assert_eq!(value(node, "raft_leaderless_seconds", ""), 0.0);
+    }
+}

@@ -41,9 +41,12 @@ impl Pulse {
         before.map(|before| now.saturating_sub(before))
     }
 
-    /// This node leads: nothing is due. It will be from the time on at which that ends.
-    pub(super) fn leads(&self, now: Duration) {
-        *self.lock() = Heard { sign: Some(now), heartbeat: None, due_from: Some(now), missed: 0 };
+    /// This node leads: nothing is due. It will be from the time on at which that ends. It is a
+    /// leader to anybody only while a majority answers it; `sign` is when one last did.
+    pub(super) fn leads(&self, now: Duration, sign: Option<Duration>) {
+        let mut heard = self.lock();
+        let sign = heard.sign.max(sign);
+        *heard = Heard { sign, heartbeat: None, due_from: Some(now), missed: 0 };
     }
 
     /// The last sign of a leader.
@@ -112,7 +115,10 @@ mod tests {
     fn a_leader_misses_nothing_and_a_deposed_one_counts_from_its_end() {
         let pulse = Pulse::default();
         pulse.heartbeat(ms(0));
-        pulse.leads(ms(5000));
+        pulse.leads(ms(5000), Some(ms(4990)));
+        assert_eq!(pulse.last_sign(), Some(ms(4990)));
+        pulse.leads(ms(5000), None);
+        assert_eq!(pulse.last_sign(), Some(ms(4990)), "cut off since then");
         assert_eq!(pulse.newly_missed(ms(5050), INTERVAL), 0);
         assert_eq!(pulse.newly_missed(ms(5150), INTERVAL), 2);
         assert_eq!(pulse.heartbeat(ms(5160)), None, "its own time is no gap");

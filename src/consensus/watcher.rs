@@ -169,7 +169,9 @@ impl Watch {
         let (raft, follower) = (&inner.metrics.raft, &inner.metrics.follower);
         let leads = status.role == Role::Leader;
         if leads {
-            inner.pulse.leads(now);
+            let is_alone = status.voters() == 1;
+            let age = if is_alone { Some(Duration::ZERO) } else { status.quorum_age };
+            inner.pulse.leads(now, age.map(|age| now.saturating_sub(age)));
         } else {
             follower
                 .heartbeat_misses
@@ -178,7 +180,8 @@ impl Watch {
         let sign = inner.pulse.last_sign();
         let patience = inner.timing.election_timeout_max;
         let hears = sign.is_some_and(|sign| now.saturating_sub(sign) <= patience);
-        let has_leader = leads || (hears && status.leader.is_some());
+        // Also for a leader: one that was cut off goes on believing in itself, and leads nobody.
+        let has_leader = hears && status.leader.is_some();
         raft.has_leader.set_bool(has_leader);
         if !has_leader {
             let lost = *self.lost.get_or_insert(sign.unwrap_or(self.began));

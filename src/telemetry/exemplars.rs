@@ -141,7 +141,7 @@ mod tests {
     fn an_exemplar_lies_in_its_bucket_e2() {
         let exemplars = Exemplars::new(BOUNDS);
         assert_eq!(exemplars.of("0.01"), None, "no slots yet");
-        for (trace, value) in [(1, 0.0005), (2, 0.01), (3, 0.0100001), (4, 7.0)] {
+        for (trace, value) in [(1, 0.0005), (2, 0.01), (3, 0.010_000_1), (4, 7.0)] {
             exemplars.keep(value, exemplar(trace));
         }
         let of = |bound: &str| exemplars.of(bound).map(|(_, exemplar)| exemplar.trace.0);

@@ -127,7 +127,7 @@ table! {
         IS_LEADER = "raft_is_leader" Gauge []
             "1 while this node leads, else 0.";
         HAS_LEADER = "raft_has_leader" Gauge []
-            "1 while this node leads or hears from a leader, else 0.";
+            "1 while this node hears from a leader, or a majority from it as the leader, else 0.";
         RAFT_STATE = "raft_state" Gauge ["state"]
             "1 for what this node does in its cluster, 0 for the rest.";
         TERM = "raft_term" Gauge []

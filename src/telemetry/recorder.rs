@@ -20,7 +20,7 @@ use super::metrics::{Label, METRICS, MetricKind, Row};
 const METADATA: Metadata<'static> = Metadata::new("bitacora", Level::INFO, None);
 
 pub(super) struct Recorder {
-    recorder: PrometheusRecorder,
+    inner: PrometheusRecorder,
     handle: PrometheusHandle,
     exemplars: Book,
 }
@@ -52,7 +52,7 @@ impl Recorder {
                 }
             }
         }
-        Self { handle: recorder.handle(), recorder, exemplars: Book::default() }
+        Self { handle: recorder.handle(), inner: recorder, exemplars: Book::default() }
     }
 
     pub(super) fn render(&self) -> String {
@@ -75,11 +75,11 @@ impl Recorder {
     }
 
     pub(super) fn counter(&self, row: &Row, labels: &[(&'static str, &str)]) -> Counter {
-        Counter(self.recorder.register_counter(&key(row, labels), &METADATA))
+        Counter(self.inner.register_counter(&key(row, labels), &METADATA))
     }
 
     pub(super) fn gauge(&self, row: &Row, labels: &[(&'static str, &str)]) -> Gauge {
-        Gauge(self.recorder.register_gauge(&key(row, labels), &METADATA))
+        Gauge(self.inner.register_gauge(&key(row, labels), &METADATA))
     }
 
     /// For a row that [`Row::is_in_seconds`].
@@ -93,7 +93,7 @@ impl Recorder {
             MetricKind::Counter | MetricKind::Gauge => &[],
         };
         Histogram {
-            inner: self.recorder.register_histogram(&key(row, labels), &METADATA),
+            inner: self.inner.register_histogram(&key(row, labels), &METADATA),
             exemplars: self.exemplars.add(row.name, labels, bounds),
         }
     }
