@@ -61,6 +61,8 @@ fn one_write_is_one_tree_from_the_client_over_the_leader_to_every_followers_disk
     let is_whole = |spans: &[Span]| {
         named(spans, "wal.fsync").len() == 3
             && named(spans, "PUT /v1/kv/{key}").len() == 2
+            // Of each follower the leader's and its own.
+            && named(spans, "POST /replicate").len() == 4
             && named(spans, "raft.apply").len() == 3
     };
     let spans = collector.trace(TRACE, is_whole);
