@@ -331,3 +331,22 @@ fn a_leader_that_nobody_answers_has_no_leader_either() {
         assert_eq!(value(node, "raft_leaderless_seconds", ""), 0.0);
     }
 }
+
+#[test]
+fn only_messages_with_entries_count_as_replication() {
+    let cluster = Cluster::start(3, &CALM);
+    let leader = &cluster.nodes[cluster.leader()];
+    for key in 0..50 {
+        leader.ask(&put(format!("/v1/kv/{key}"), "v")).expect(200);
+    }
+    cluster.wait_all_caught_up();
+    for place in cluster.followers() {
+        let follower = &cluster.nodes[place];
+        let peer = format!("peer=\"{}\"", follower.name);
+        let entries = value(leader, "replication_entries_total", &peer);
+        let acks = value(leader, "replication_acks_total", &peer);
+        assert!((50.0..=60.0).contains(&entries) && acks <= entries, "{acks} of {entries}");
+        assert_eq!(value(leader, "replication_ack_duration_seconds_count", &peer), acks);
+        assert_eq!(value(follower, "append_requests_total", ""), acks);
+    }
+}

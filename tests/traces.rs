@@ -12,6 +12,7 @@
 mod support;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use support::cluster::Cluster;
@@ -286,4 +287,88 @@ fn a_setting_that_cannot_be_followed_is_told_and_keeps_no_node_from_starting() {
     for (name, text) in by_node {
         assert!(text.contains("traces are off") && text.contains("4318"), "{name}: {text}");
     }
+}
+
+#[test]
+fn a_write_that_waits_for_all_shows_when_all_had_it() {
+    let collector = Collector::start();
+    let cluster = traced(&collector.url(), &[]);
+    let leader = &cluster.nodes[cluster.leader()];
+    leader.ask(&put("/v1/kv/k?acks=all", "v").header("traceparent", CLIENT)).expect(200);
+    let spans = collector.trace(TRACE, |spans| !named(spans, "kv.write").is_empty());
+    let write = named(&spans, "kv.write")[0];
+    for node in &cluster.nodes {
+        let event = format!("durable on {}", node.name);
+        assert!(write.events.contains(&event), "{event}: {write:#?}");
+    }
+}
+
+#[test]
+fn a_forwarded_request_is_recorded_as_the_node_decided_that_was_asked() {
+    let collector = Collector::start();
+    let half =
+        [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
+    let cluster = traced(&collector.url(), &half);
+    let leader = cluster.nodes[cluster.leader()].name.clone();
+    let follower = &cluster.nodes[cluster.followers()[0]];
+    for key in 0..60 {
+        follower.ask(&put(format!("/v1/kv/{key}"), "v")).expect(200);
+    }
+    let of_leader = |span: &Span| span.kind == SpanKind::Server && span.node == leader;
+    let served = eventually("some of sixty writes are recorded", SOON, || {
+        let spans: Vec<_> = collector.spans().into_iter().filter(of_leader).collect();
+        (spans.len() >= 10).then_some(spans)
+    });
+    assert!(served.iter().all(|span| !span.parent.is_empty()), "{served:#?}");
+}
+
+#[test]
+fn a_strangers_message_makes_no_span() {
+    let collector = Collector::start();
+    let cluster = traced(&collector.url(), &[]);
+    for route in ["/replicate", "/replicar", "/snapshot"] {
+        let junk = post(route, "junk").header("traceparent", CLIENT);
+        let answer = cluster.nodes[0].ask(&junk);
+        assert!(answer.status >= 400, "{answer}");
+    }
+    cluster.nodes[0].ask(&put("/v1/kv/last", "v")).expect(200);
+    eventually("what came after it", SOON, || {
+        collector.spans().iter().any(|span| span.name == "raft.apply").then_some(())
+    });
+    assert!(collector.spans().iter().all(|span| span.trace != TRACE));
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_a_failed_span_and_is_counted() {
+    let collector = Collector::start();
+    let mut cluster = traced(&collector.url(), &[]);
+    let leader = cluster.leader();
+    for follower in cluster.followers() {
+        cluster.nodes[follower].pause();
+    }
+    let node = &cluster.nodes[leader];
+    let asked = put("/v1/kv/k", "v").header("traceparent", CLIENT);
+    node.try_ask(&asked.within(Duration::from_millis(500))).unwrap_err();
+    let spans = collector.trace(TRACE, |spans| !named(spans, "PUT /v1/kv/{key}").is_empty());
+    assert!(named(&spans, "PUT /v1/kv/{key}")[0].is_error, "{spans:#?}");
+    assert_eq!(node.metric("bitacora_http_requests_total", "code=\"499\""), 1.0);
+    assert_eq!(node.metric("bitacora_writes_total", "op=\"put\",result=\"unknown\""), 1.0);
+}
+
+#[test]
+fn a_follower_that_is_gone_does_not_make_a_trace_grow() {
+    let collector = Collector::start();
+    let mut cluster = traced(&collector.url(), &[]);
+    let (leader, gone) = (cluster.leader(), cluster.followers()[0]);
+    cluster.nodes[gone].kill();
+    let leader = &cluster.nodes[leader];
+    leader.ask(&put("/v1/kv/k", "v").header("traceparent", CLIENT)).expect(200);
+    let peer = format!("peer=\"{}\"", cluster.nodes[gone].name);
+    let failed = || leader.metric("bitacora_replication_acks_total", &peer);
+    let before = failed();
+    eventually("many more attempts", SOON, || (failed() >= before + 12.0).then_some(()));
+    let tries = collector.spans();
+    let tries =
+        tries.iter().filter(|s| s.trace == TRACE && s.name == "POST /replicate" && s.is_error);
+    assert!((1..=8).contains(&tries.count()), "of a dozen attempts those of the first two seconds");
 }

@@ -24,7 +24,7 @@ use crate::telemetry::traces::{Kind, TRACEPARENT};
 use crate::types::NodeUrl;
 
 /// Set on a forwarded request: the second hop refuses a third.
-const HOP: HeaderName = HeaderName::from_static("bitacora-forwarded");
+pub(super) const HOP: HeaderName = HeaderName::from_static("bitacora-forwarded");
 /// Set on every problem, so that a forwarder need not read the body.
 pub(super) const CODE: HeaderName = HeaderName::from_static("bitacora-error-code");
 /// Pause before a leader is asked again that could not be reached.

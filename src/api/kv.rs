@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
+use super::abandoned::OnDrop;
 use super::error::ApiError;
 use super::forward::{self, Routed};
 use super::params::{self, Params};
@@ -107,7 +108,13 @@ pub(super) async fn perform_write(
 ) -> Result<Done, ApiError> {
     let started = Instant::now();
     let trace = request.extensions().get().copied();
+    // To a client that has gone the outcome is unknown.
+    let abandoned = OnDrop::new(|| {
+        app.metrics.writes.increment(op, WriteResult::Unknown);
+        app.metrics.write_duration.observe(op, started.elapsed());
+    });
     let done = write_inner(app, request, overrides, build).await;
+    abandoned.disarm();
     let result = match &done {
         // The leader counts it.
         Ok(Done::Elsewhere(_)) => return done,
@@ -384,7 +391,11 @@ async fn prepare(
     let trace = trace_of(head);
     let routed = forward::Request { method, uri, headers, body, trace, until, may_forward };
     loop {
-        match forward::route(app, &routed).await {
+        let abandoned =
+            OnDrop::new(|| app.metrics.reads.increment(of_metrics(consistency), ReadResult::Error));
+        let route = forward::route(app, &routed).await;
+        abandoned.disarm();
+        match route {
             Ok(Routed::Here) => {}
             Ok(answered @ Routed::Answered(_)) => return Ok((answered, consistency)),
             Err(error) => {

@@ -3,6 +3,7 @@
 //! # Not here
 //! Consensus, files, what commands do.
 
+mod abandoned;
 mod body;
 mod cluster;
 pub mod error;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 
 pub use self::cluster::Me;
 
+use self::abandoned::OnDrop;
 use self::error::{ApiError, ProblemDocument};
 use self::peers::Door;
 use self::traced::{Traced, trace_of};
@@ -138,6 +140,9 @@ async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, detail)
 }
 
+/// Counted for a request whose client has gone before its answer: nginx's code for it.
+const CLIENT_GONE: u16 = 499;
+
 /// Counts, times and traces each request, and says on each answer who gave it and who leads.
 async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -145,8 +150,13 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let method = request.method().clone();
     let started = Instant::now();
     let in_flight = app.metrics.http_in_flight.hold();
-    let traced = Traced::begin(&app.traces, route, &mut request);
+    let traced = Traced::begin(&app.traces, (&method, route), &mut request);
+    // A client that goes away takes this future with it: what it asked for is counted all the same.
+    let abandoned = OnDrop::new(|| {
+        app.metrics.answered((method.as_str(), route, CLIENT_GONE), started.elapsed(), None);
+    });
     let mut response = next.run(request).await;
+    abandoned.disarm();
     drop(in_flight);
     let (took, code) = (started.elapsed(), response.status().as_u16());
     let exemplar = traced.exemplar(&app.traces);

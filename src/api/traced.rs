@@ -1,8 +1,8 @@
 //! A request's place in a trace, and its line in the diagnostics when it fails.
 //!
 //! Which requests are recorded: those of clients that read or write, if the sampler says so, and
-//! messages that carry entries or snapshots, if their sender records. Heartbeats, votes, probes and
-//! scrapes never are: they are many, and their metrics say more.
+//! messages that carry entries, if their sender records. Heartbeats, votes, probes and scrapes
+//! never are: they are many, and their metrics say more.
 //!
 //! # Not here
 //! What happens inside ([`crate::store`], [`crate::consensus::spans`]), how spans are sent.
@@ -25,17 +25,20 @@ const TRACE_ID: HeaderName = HeaderName::from_static("trace-id");
 enum Interest {
     /// A trace may begin here.
     Begins,
-    /// Part of a trace that began elsewhere.
+    /// Whether it is recorded was decided where it came in.
     Follows,
+    /// A message between nodes: recorded where its envelope has been opened.
+    Passes,
     /// Never recorded.
     Nothing,
 }
 
-fn interest(method: &Method, route: &str) -> Interest {
+fn interest(method: &Method, route: &str, headers: &HeaderMap) -> Interest {
     match route {
-        "/write" | "/escribir" | "/v1/log" => Interest::Begins,
-        "/replicate" | "/replicar" | "/snapshot" if method == Method::POST => Interest::Follows,
-        _ if route.starts_with("/v1/kv") => Interest::Begins,
+        "/replicate" | "/replicar" if method == Method::POST => Interest::Passes,
+        "/write" | "/escribir" | "/v1/log" | "/v1/kv" | "/v1/kv/{key}" => {
+            if headers.contains_key(forward::HOP) { Interest::Follows } else { Interest::Begins }
+        }
         _ => Interest::Nothing,
     }
 }
@@ -44,6 +47,7 @@ fn interest(method: &Method, route: &str) -> Interest {
 pub(super) struct Traced {
     span: Span,
     context: Option<TraceContext>,
+    is_answered: bool,
 }
 
 /// The place in a trace that was given to a request.
@@ -55,23 +59,41 @@ fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
 }
 
+/// A method that is none of HTTP's has one name for all, as OpenTelemetry's conventions say.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
 impl Traced {
     /// Gives the request its place in a trace.
-    pub(super) fn begin(traces: &Traces, route: &str, request: &mut Request) -> Self {
+    pub(super) fn begin(
+        traces: &Traces,
+        (method, route): (&Method, &str),
+        request: &mut Request,
+    ) -> Self {
         let incoming = incoming(request.headers());
-        let span = match interest(request.method(), route) {
+        let interest = interest(method, route, request.headers());
+        let mut span = match interest {
             Interest::Begins => traces.accept(incoming, Kind::Server),
             Interest::Follows => traces.follow(incoming, Kind::Server),
-            Interest::Nothing => Span::none(),
+            Interest::Passes | Interest::Nothing => Span::none(),
         };
+        if span.is_recorded() {
+            span.name(format!("{} {route}", known(method)));
+            span.set("http.request.method", known(method));
+            span.set("http.route", route.to_owned());
+        }
         // A client's own trace goes on to the leader, recorded here or not.
+        let is_ours = traces.are_on() && interest != Interest::Passes;
         let passed =
-            incoming.map(|it| TraceContext { is_sampled: it.is_sampled && !traces.are_on(), ..it });
+            incoming.map(|it| TraceContext { is_sampled: it.is_sampled && !is_ours, ..it });
         let context = span.context().or(passed);
         if let Some(context) = context {
             request.extensions_mut().insert(context);
         }
-        Self { span, context }
+        Self { span, context, is_answered: false }
     }
 
     /// As [`Traces::exemplar`].
@@ -87,13 +109,11 @@ impl Traced {
         response: &mut Response,
         took: Duration,
     ) -> Option<TraceId> {
+        self.is_answered = true;
         let trace = self.context.map(|context| context.trace);
         let status = response.status();
         let code = response.headers().get(forward::CODE).and_then(|code| code.to_str().ok());
         if self.span.is_recorded() {
-            self.span.name(format!("{method} {route}"));
-            self.span.set("http.request.method", method.to_string());
-            self.span.set("http.route", route.to_owned());
             self.span.set("http.response.status_code", u64::from(status.as_u16()));
             if let Some(code) = code {
                 self.span.set("error.type", code.to_owned());
@@ -111,6 +131,14 @@ impl Traced {
             response.headers_mut().entry(TRACE_ID).or_insert(text);
         }
         trace
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.span.fail("the client went away");
+        }
     }
 }
 

@@ -147,66 +147,64 @@ impl PeerClient {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let sent = self.shared.clock.monotonic();
         let body = self.encode(&request, sent);
-        let mut span = self.span(&request);
+        let mut span = self.span(&request, sent);
         let inflight = self.metrics.as_ref().map(|metrics| metrics.inflight.hold());
-        self.count(|metrics| metrics.entries.add(request.entries.len() as u64));
-        self.count(|metrics| metrics.bytes.add(body.len() as u64));
         let timeout = self.shared.append_timeout;
         let answer = self.call_within(&span, Rpc::Replicate, &body, timeout).await;
         drop(inflight);
         let now = self.shared.clock.monotonic();
-        let response = match read(answer, codec::decode_append_response) {
-            Ok(response) => response,
-            Err(error) => {
-                self.count(|metrics| metrics.acks.increment(ack_result(&error)));
-                span.fail(error.to_string());
-                return Err(rpc_error(&error));
-            }
-        };
-        let exemplar = self.shared.spans.exemplar(&span);
-        let took = now.saturating_sub(sent);
-        self.count(|metrics| metrics.ack_duration.observe_in(took, exemplar));
-        self.report_durable(&request, &response, (sent, now));
-        let result = match &response {
-            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => {
-                AckResult::Success
-            }
-            AppendEntriesResponse::Conflict => AckResult::Conflict,
-            AppendEntriesResponse::HigherVote(_) => AckResult::HigherVote,
-        };
-        self.count(|metrics| metrics.acks.increment(result));
+        if !matches!(answer, Err(PeerError::Unreachable(_))) {
+            self.count(|metrics| metrics.entries.add(request.entries.len() as u64));
+            self.count(|metrics| metrics.bytes.add(body.len() as u64));
+        }
+        let read = read(answer, codec::decode_append_response);
+        let result = read.as_ref().map_or_else(ack_result, ack_of);
+        // An append without entries only tells the commit index, and is answered without the disk.
+        if !request.entries.is_empty() {
+            self.count(|metrics| metrics.acks.increment(result));
+        }
         span.set("bitacora.replication.result", result.as_str());
+        let response = read.map_err(|error| {
+            span.fail(error.to_string());
+            rpc_error(&error)
+        })?;
+        if let Some(took) = self.report_durable(&request, &response, (sent, now)) {
+            let exemplar = self.shared.spans.exemplar(&span);
+            self.count(|metrics| metrics.ack_duration.observe_in(took, exemplar));
+        }
         Ok(response)
     }
 
-    fn span(&self, request: &AppendEntriesRequest<TypeConfig>) -> Span {
+    fn span(&self, request: &AppendEntriesRequest<TypeConfig>, now: Duration) -> Span {
         let (Some(first), Some(last)) = (request.entries.first(), request.entries.last()) else {
             return Span::none();
         };
-        let (first, last) = (Index::new(first.log_id.index), Index::new(last.log_id.index));
-        self.shared.spans.sending(first, last, self.name.as_ref())
+        let range = (Index::new(first.log_id.index), Index::new(last.log_id.index));
+        self.shared.spans.sending(range, self.name.as_ref(), now)
     }
 
     /// Only an answer to entries speaks of the disk: an empty append is answered without one.
+    /// Returns how long the follower took for it.
     fn report_durable(
         &self,
         request: &AppendEntriesRequest<TypeConfig>,
         response: &AppendEntriesResponse<TypeConfig>,
         (sent, now): (Duration, Duration),
-    ) {
-        let Some(last) = request.entries.last() else { return };
+    ) -> Option<Duration> {
+        let last = request.entries.last()?;
         let durable = match response {
             AppendEntriesResponse::Success => Some(last.log_id),
             AppendEntriesResponse::PartialSuccess(upto) => *upto,
             AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => None,
         };
-        let Some(durable) = durable else { return };
+        let durable = durable?;
         // The term is this leadership's: see `Acks::durable`.
         let term = Term::new(request.vote.leader_id.term);
         let upto = Position { term, index: Index::new(durable.index) };
         self.shared.acks.durable(self.target, upto, sent, now);
         let wall = self.shared.clock.wall_unix_ms();
         self.count(|metrics| metrics.last_ack.set_unix_ms(wall));
+        Some(now.saturating_sub(sent))
     }
 
     async fn heartbeat(
@@ -304,6 +302,16 @@ fn rpc_error(error: &PeerError) -> RPCError<TypeConfig> {
             RPCError::Unreachable(Unreachable::new(&AnyError::error(error.to_string())))
         }
         PeerError::Broken(_) => RPCError::Network(NetworkError::from_string(error)),
+    }
+}
+
+fn ack_of(response: &AppendEntriesResponse<TypeConfig>) -> AckResult {
+    match response {
+        AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => {
+            AckResult::Success
+        }
+        AppendEntriesResponse::Conflict => AckResult::Conflict,
+        AppendEntriesResponse::HigherVote(_) => AckResult::HigherVote,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::raft::{AppendEntriesResponse, SnapshotResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse};
 
 use super::Consensus;
 use super::codec::{self, SnapshotChunk};
@@ -14,7 +14,7 @@ use super::raft_types::{SnapshotMeta, TypeConfig, Vote};
 use super::snapshots::{Received, SnapshotFile};
 use crate::peer::{BoxFuture, Handler, Message, Refusal, RefusalReason, Rpc};
 use crate::telemetry::TraceContext;
-use crate::telemetry::metrics::{AppendResult, VoteKind, VoteResult};
+use crate::telemetry::metrics::{AppendResult, Label, VoteKind, VoteResult};
 use crate::types::{Index, RaftId};
 
 /// How new this follower's state is, from what the leader's messages said.
@@ -120,7 +120,17 @@ impl Consensus {
     ) -> Result<Bytes, Refusal> {
         let (clock, metrics) = (&self.inner.os.clock, &self.inner.metrics.follower);
         let received = clock.monotonic();
-        let answer = self.append(from, body, trace).await;
+        let mut span = self.inner.spans.received(trace);
+        let request = codec::decode_append(body).map_err(malformed);
+        let last = request.as_ref().ok().and_then(|(request, _)| request.entries.last());
+        let last = last.map(|last| Index::new(last.log_id.index));
+        if let Some((last, context)) = last.zip(span.context()) {
+            self.inner.spans.mark(last, context, received);
+        }
+        let answer = match request {
+            Ok(request) => self.append(from, request).await,
+            Err(refusal) => Err(refusal),
+        };
         let result = match &answer {
             Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) => {
                 self.inner.pulse.sign(received);
@@ -130,8 +140,17 @@ impl Consensus {
             Ok(AppendEntriesResponse::HigherVote(_)) => AppendResult::HigherVote,
             Err(_) => AppendResult::Error,
         };
-        metrics.append_requests.increment(result);
-        metrics.append_duration.observe(clock.monotonic().saturating_sub(received));
+        span.set("bitacora.replication.result", result.as_str());
+        if let (Some((last, context)), true) =
+            (last.zip(span.context()), result != AppendResult::Success)
+        {
+            self.inner.spans.unmark(last, context);
+        }
+        // What has no entries only tells the commit index, and does not touch the disk.
+        if last.is_some() || answer.is_err() {
+            metrics.append_requests.increment(result);
+            metrics.append_duration.observe(clock.monotonic().saturating_sub(received));
+        }
         Ok(codec::encode_append_response(&answer?))
     }
 
@@ -139,12 +158,16 @@ impl Consensus {
     async fn heartbeat(&self, from: RaftId, body: Bytes) -> Result<Bytes, Refusal> {
         let (clock, metrics) = (&self.inner.os.clock, &self.inner.metrics.follower);
         let received = clock.monotonic();
-        let answer = self.append(from, body, None).await?;
+        let request = codec::decode_append(body).map_err(malformed)?;
+        let answer = self.append(from, request).await?;
         // A deposed leader's heartbeat is none.
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             metrics.heartbeats.increment();
             metrics.last_heartbeat.set_unix_ms(clock.wall_unix_ms());
-            if let Some(gap) = self.inner.pulse.heartbeat(received) {
+            let interval = self.inner.timing.heartbeat_interval;
+            let (gap, missed) = self.inner.pulse.heartbeat(received, interval);
+            metrics.heartbeat_misses.add(missed);
+            if let Some(gap) = gap {
                 metrics.heartbeat_gap.observe(gap);
             }
         }
@@ -154,16 +177,11 @@ impl Consensus {
     async fn append(
         &self,
         from: RaftId,
-        body: Bytes,
-        trace: Option<TraceContext>,
+        (request, quorum_age): (AppendEntriesRequest<TypeConfig>, Option<Duration>),
     ) -> Result<AppendEntriesResponse<TypeConfig>, Refusal> {
-        let (request, quorum_age) = codec::decode_append(body).map_err(malformed)?;
         check_sender(from, &request.vote, Standing::Leader)?;
         let committed = request.leader_commit.map(|id| Index::new(id.index));
         let received = self.inner.os.clock.monotonic();
-        if let Some((last, trace)) = request.entries.last().zip(trace) {
-            self.inner.spans.mark(Index::new(last.log_id.index), trace, received);
-        }
         let answer = self.inner.raft.append_entries(request).await.map_err(stopped)?;
         if let (Some(age), true) = (quorum_age, answer.is_success()) {
             let applied = self.status().applied;

@@ -34,11 +34,11 @@ impl Pulse {
     }
 
     /// A heartbeat came. Answers how long after the one before it.
-    pub(super) fn heartbeat(&self, now: Duration) -> Option<Duration> {
+    pub(super) fn heartbeat(&self, now: Duration, interval: Duration) -> (Option<Duration>, u64) {
         let mut heard = self.lock();
-        let before = heard.heartbeat;
+        let (before, missed) = (heard.heartbeat, heard.newly_missed(now, interval));
         *heard = Heard { sign: Some(now), heartbeat: Some(now), due_from: Some(now), missed: 0 };
-        before.map(|before| now.saturating_sub(before))
+        (before.map(|before| now.saturating_sub(before)), missed)
     }
 
     /// This node leads: nothing is due. It will be from the time on at which that ends. It is a
@@ -57,13 +57,18 @@ impl Pulse {
     /// How many heartbeats did not come when they were due that were not answered here before. One
     /// is missing when the next is due, so that a little unevenness is no miss.
     pub(super) fn newly_missed(&self, now: Duration, interval: Duration) -> u64 {
-        let mut heard = self.lock();
-        let Some(due_from) = heard.due_from else { return 0 };
+        self.lock().newly_missed(now, interval)
+    }
+}
+
+impl Heard {
+    fn newly_missed(&mut self, now: Duration, interval: Duration) -> u64 {
+        let Some(due_from) = self.due_from else { return 0 };
         let silence = now.saturating_sub(due_from).as_nanos();
         let elapsed = silence.checked_div(interval.as_nanos()).unwrap_or_default();
         let missed = elapsed.saturating_sub(1);
-        let newly = missed.saturating_sub(heard.missed);
-        heard.missed = heard.missed.max(missed);
+        let newly = missed.saturating_sub(self.missed);
+        self.missed = self.missed.max(missed);
         u64::try_from(newly).unwrap_or(u64::MAX)
     }
 }
@@ -102,26 +107,28 @@ mod tests {
     fn each_heartbeat_that_does_not_come_is_missed_once() {
         let pulse = Pulse::default();
         assert_eq!(pulse.newly_missed(ms(900), INTERVAL), 0, "there never was a leader");
-        assert_eq!(pulse.heartbeat(ms(1000)), None);
+        assert_eq!(pulse.heartbeat(ms(1000), INTERVAL), (None, 0));
         assert_eq!(pulse.newly_missed(ms(1099), INTERVAL), 0, "it may still be under way");
         assert_eq!(pulse.newly_missed(ms(1100), INTERVAL), 1);
         assert_eq!(pulse.newly_missed(ms(1149), INTERVAL), 0);
         assert_eq!(pulse.newly_missed(ms(1260), INTERVAL), 3);
-        assert_eq!(pulse.heartbeat(ms(1270)), Some(ms(270)));
+        assert_eq!(pulse.heartbeat(ms(1270), INTERVAL), (Some(ms(270)), 0));
         assert_eq!(pulse.newly_missed(ms(1280), INTERVAL), 0);
+        let late = pulse.heartbeat(ms(1390), INTERVAL);
+        assert_eq!(late, (Some(ms(120)), 1), "nobody has looked meanwhile");
     }
 
     #[test]
     fn a_leader_misses_nothing_and_a_deposed_one_counts_from_its_end() {
         let pulse = Pulse::default();
-        pulse.heartbeat(ms(0));
+        pulse.heartbeat(ms(0), INTERVAL);
         pulse.leads(ms(5000), Some(ms(4990)));
         assert_eq!(pulse.last_sign(), Some(ms(4990)));
         pulse.leads(ms(5000), None);
         assert_eq!(pulse.last_sign(), Some(ms(4990)), "cut off since then");
         assert_eq!(pulse.newly_missed(ms(5050), INTERVAL), 0);
         assert_eq!(pulse.newly_missed(ms(5150), INTERVAL), 2);
-        assert_eq!(pulse.heartbeat(ms(5160)), None, "its own time is no gap");
+        assert_eq!(pulse.heartbeat(ms(5160), INTERVAL), (None, 0), "its own time is no gap");
         assert_eq!(pulse.last_sign(), Some(ms(5160)));
         pulse.sign(ms(5170));
         assert_eq!(pulse.last_sign(), Some(ms(5170)));

@@ -29,6 +29,11 @@ use crate::wal::Synced;
 /// Recorded writes that are remembered.
 const KEPT: usize = 4096;
 
+/// Links of one span; the standard's default for `OTEL_SPAN_LINK_COUNT_LIMIT`.
+const LINKS_MAX: usize = 128;
+/// A message that carries an older write again is not part of that write's trace.
+const SENT_AGAIN_MAX: Duration = Duration::from_secs(2);
+
 /// Makes the spans of replication. Clones are the same.
 #[derive(Clone)]
 pub struct Spans {
@@ -66,21 +71,38 @@ impl Spans {
         self.traces.exemplar(span.context())
     }
 
+    /// A message of the leader's that belongs to a trace. Its envelope was right: a stranger's has
+    /// none.
+    pub(super) fn received(&self, trace: Option<TraceContext>) -> Span {
+        let mut span = self.traces.follow(trace, Kind::Server);
+        span.name("POST /replicate");
+        span
+    }
+
     /// Remembers for whom the entry at `index` is written, and that this was at `at`.
     pub(super) fn mark(&self, index: Index, context: TraceContext, at: Duration) {
         if !context.is_sampled || !self.traces.are_on() {
             return;
         }
+        let mark = Mark { index, context, at, batch: None };
         let mut ring = self.marks.lock();
-        // What a new leader overwrites is nobody's any more.
-        while ring.back().is_some_and(|mark| mark.index >= index) {
-            ring.pop_back();
+        let place = ring.partition_point(|known| known.index < index);
+        match ring.get_mut(place) {
+            Some(known) if known.index == index => *known = mark,
+            // A message that was sent again may bring what is older than what has come meanwhile.
+            _ => ring.insert(place, mark),
         }
-        if ring.len() >= KEPT {
+        if ring.len() > KEPT {
             ring.pop_front();
         }
-        ring.push_back(Mark { index, context, at, batch: None });
-        self.marks.end.store(index.next().get(), Ordering::Relaxed);
+        self.marks.set_end(&ring);
+    }
+
+    /// The entry at `index` was not taken.
+    pub(super) fn unmark(&self, index: Index, context: TraceContext) {
+        let mut ring = self.marks.lock();
+        ring.retain(|mark| mark.index != index || mark.context != context);
+        self.marks.set_end(&ring);
     }
 
     /// Entries from `first` on are gone.
@@ -88,8 +110,7 @@ impl Spans {
         if self.marks.end.load(Ordering::Relaxed) > first.get() {
             let mut ring = self.marks.lock();
             ring.retain(|mark| mark.index < first);
-            let end = ring.back().map_or(0, |mark| mark.index.next().get());
-            self.marks.end.store(end, Ordering::Relaxed);
+            self.marks.set_end(&ring);
         }
     }
 
@@ -117,10 +138,17 @@ impl Spans {
         span.end_at(ended);
     }
 
-    /// Entries of this range are about to be sent to a follower.
-    pub(super) fn sending(&self, first: Index, last: Index, peer: Option<&NodeName>) -> Span {
-        let marks = self.marks.within(first, last);
-        let mut span = self.batch(&marks, "POST /replicate", Kind::Client, (first, last));
+    /// Entries of this range are about to be sent to a follower. One that is gone is tried again
+    /// and again: that belongs to no write any more.
+    pub(super) fn sending(
+        &self,
+        range: (Index, Index),
+        peer: Option<&NodeName>,
+        now: Duration,
+    ) -> Span {
+        let mut marks = self.marks.within(range.0, range.1);
+        marks.retain(|mark| now.saturating_sub(mark.at) <= SENT_AGAIN_MAX);
+        let mut span = self.batch(&marks, "POST /replicate", Kind::Client, range);
         if let (true, Some(peer)) = (span.is_recorded(), peer) {
             span.set("bitacora.peer", peer.to_string());
         }
@@ -148,7 +176,7 @@ impl Spans {
         let Some(parent) = marks.first() else { return Span::none() };
         let mut span = self.traces.follow(Some(parent.context), kind);
         span.name(name);
-        span.link(marks.iter().map(|mark| mark.context));
+        span.link(marks.iter().take(LINKS_MAX).map(|mark| mark.context));
         span.set("bitacora.raft.first_index", first.get());
         span.set("bitacora.raft.entries", last.next().get().saturating_sub(first.get()));
         span
@@ -158,6 +186,11 @@ impl Spans {
 impl Marks {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Mark>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_end(&self, ring: &VecDeque<Mark>) {
+        let end = ring.back().map_or(0, |mark| mark.index.next().get());
+        self.end.store(end, Ordering::Relaxed);
     }
 
     fn within(&self, first: Index, last: Index) -> Vec<Mark> {
@@ -239,8 +272,38 @@ mod tests {
         spans.mark(Index::new(8), TraceContext { is_sampled: false, ..write(2) }, ms(1));
         spans.logged(&synced(6, 6));
         spans.logged(&synced(9, 2));
-        drop(spans.sending(Index::new(8), Index::new(9), None));
+        drop(sending(&spans, 8, 9));
         assert!(kept.take().is_empty());
+    }
+
+    fn sending(spans: &Spans, first: u64, last: u64) -> Span {
+        spans.sending((Index::new(first), Index::new(last)), None, ms(2))
+    }
+
+    #[test]
+    fn what_is_sent_again_long_after_belongs_to_no_write() {
+        let (traces, kept) = collecting(Sampler::default());
+        let spans = Spans::new(traces);
+        spans.mark(Index::new(5), write(1), ms(0));
+        for at in [ms(10), ms(1500), ms(2500), ms(60_000)] {
+            drop(spans.sending((Index::new(5), Index::new(5)), None, at));
+        }
+        assert_eq!(kept.take().len(), 2);
+    }
+
+    #[test]
+    fn a_refused_message_leaves_no_mark_and_harms_no_other() {
+        let (traces, kept) = collecting(Sampler::default());
+        let spans = Spans::new(traces);
+        spans.mark(Index::new(9), write(9), ms(1));
+        spans.mark(Index::new(7), write(7), ms(1));
+        spans.unmark(Index::new(7), write(70));
+        drop(sending(&spans, 7, 9));
+        assert_eq!(kept.take()[0].links, vec![write(7), write(9)]);
+        spans.unmark(Index::new(7), write(7));
+        spans.mark(Index::new(9), write(90), ms(1));
+        drop(sending(&spans, 7, 9));
+        assert_eq!(kept.take()[0].links, vec![write(90)]);
     }
 
     #[test]
@@ -251,10 +314,11 @@ mod tests {
             spans.mark(Index::new(index), write(u128::from(index)), ms(1));
         }
         spans.forget_from(Index::new(8));
-        drop(spans.sending(Index::new(8), Index::new(9), None));
+        drop(sending(&spans, 8, 9));
         assert!(kept.take().is_empty());
+        spans.forget_from(Index::new(6));
         spans.mark(Index::new(6), write(66), ms(1));
-        drop(spans.sending(Index::new(6), Index::new(9), None));
+        drop(sending(&spans, 6, 9));
         let made = kept.take();
         assert_eq!(made[0].links, vec![write(66)], "an overwritten index counts once");
     }

@@ -59,7 +59,7 @@ impl Consensus {
         self.inner.tasks.spawn("consensus-watch", OnError::StopNode, watch);
     }
 
-    fn show(&self, status: &Status, now: Duration) {
+    fn show(&self, status: &Status, now: Duration, floor: Option<Index>) {
         let inner = &self.inner;
         let (raft, state) = (&inner.metrics.raft, &inner.metrics.state);
         let index = |index: Option<Index>| index.map_or(0, Index::get);
@@ -83,11 +83,11 @@ impl Consensus {
         let view = inner.machine.view();
         state.keys.set(view.len() as u64);
         state.key_value_bytes.set(view.key_bytes().saturating_add(view.value_bytes()));
-        self.show_peers(status, now);
+        self.show_peers(status, now, floor);
     }
 
     /// What a leader knows of its followers; of anybody else their series go.
-    fn show_peers(&self, status: &Status, now: Duration) {
+    fn show_peers(&self, status: &Status, now: Duration, floor: Option<Index>) {
         let inner = &self.inner;
         if status.role != Role::Leader {
             inner.metrics.show_peers(&[]);
@@ -98,10 +98,12 @@ impl Consensus {
         for member in others.clone() {
             let peer = inner.metrics.peer(&member.name);
             let has = matched.get(&member.node).copied();
-            let behind = inner.acks.appended.behind(has);
+            // Who has not answered this leadership yet lacks what came in it, as far as is known.
+            let at_least = has.or(floor);
+            let behind = inner.acks.appended.behind(at_least);
             let age = behind.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             peer.match_index.set(index(has));
-            peer.lag_entries.set(index(status.last).saturating_sub(index(has)));
+            peer.lag_entries.set(index(status.last).saturating_sub(index(at_least)));
             peer.lag_bytes.set(behind.bytes);
             peer.lag_seconds.set_duration(age);
         }
@@ -118,6 +120,8 @@ struct Watch {
     leaderless: bool,
     /// In which term this node leads.
     leads: Option<Term>,
+    /// What was committed when that began.
+    floor: Option<Index>,
     /// In which term it asks for votes.
     asks: Option<Term>,
     /// Since when there has been no sign of a leader.
@@ -128,8 +132,8 @@ struct Watch {
 
 impl Watch {
     fn new(began: Duration) -> Self {
-        let (leader, leads, asks, lost) = (None, None, None, None);
-        Self { leader, leaderless: false, leads, asks, lost, began }
+        let (leader, leads, floor, asks, lost) = (None, None, None, None, None);
+        Self { leader, leaderless: false, leads, floor, asks, lost, began }
     }
 
     fn look(&mut self, consensus: &Consensus, status: &Status) {
@@ -138,7 +142,7 @@ impl Watch {
         let vote = inner.raft.metrics().borrow_watched().vote;
         self.count_elections(status, vote, inner);
         self.count_silence(status, now, inner);
-        consensus.show(status, now);
+        consensus.show(status, now, self.floor);
         self.narrate(status, inner);
     }
 
@@ -157,6 +161,7 @@ impl Watch {
             raft.leader_start.set(0);
         }
         if leads.is_some() && self.leads != leads {
+            self.floor = status.committed;
             raft.elections.increment(ElectionResult::Won);
             raft.leader_start.set_unix_ms(inner.os.clock.wall_unix_ms());
         }
@@ -203,7 +208,10 @@ impl Watch {
             Some(leader) if self.leader != Some(leader) => {
                 let name = status.leader().map(|member| member.name.to_string());
                 let is_me = leader.1 == inner.identity.node;
-                inner.metrics.raft.leader_changes.increment();
+                // The first that this process sees is no change.
+                if self.leader.is_some() {
+                    inner.metrics.raft.leader_changes.increment();
+                }
                 tracing::info!(
                     event = "leader_elected",
                     leader = name,

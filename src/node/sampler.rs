@@ -87,6 +87,16 @@ impl Look {
     /// What cannot be found out keeps its last value; the next look comes soon.
     fn take(&self) {
         let (machine, state) = (&self.metrics.machine, &self.metrics.state);
+        // First: a disk that hangs must not hide how the process fares.
+        if let Ok(usage) = process::usage() {
+            machine.cpu.set(usage.cpu);
+            machine.open_fds.set(usage.open_files);
+            machine.max_fds.set(usage.open_files_max);
+            machine.resident.set(usage.resident);
+            machine.virtual_memory.set(usage.address_space);
+            machine.threads.set(usage.threads);
+            machine.started.set_unix_ms(usage.started_unix_ms);
+        }
         if let Ok(space) = self.disk.space(&self.data_dir) {
             machine.disk_free.set(space.free);
             machine.disk_size.set(space.size);
@@ -101,15 +111,6 @@ impl Look {
             let newest = newest.map(|(_, about)| *about).unwrap_or_default();
             state.snapshot_size.set(newest.length);
             state.snapshot_timestamp.set_unix_ms(newest.written_unix_ms);
-        }
-        if let Ok(usage) = process::usage() {
-            machine.cpu.set(usage.cpu);
-            machine.open_fds.set(usage.open_files);
-            machine.max_fds.set(usage.open_files_max);
-            machine.resident.set(usage.resident);
-            machine.virtual_memory.set(usage.address_space);
-            machine.threads.set(usage.threads);
-            machine.started.set_unix_ms(usage.started_unix_ms);
         }
     }
 

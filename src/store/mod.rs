@@ -166,21 +166,9 @@ impl Store {
         command: Command,
         how: How,
     ) -> Result<Receipt, StoreError> {
-        let How { acks, trace, until } = how;
-        let mut span = self.inner.traces.follow(trace, Kind::Internal);
+        let mut span = self.inner.traces.follow(how.trace, Kind::Internal);
         span.name("kv.write");
-        let written = self.write_within(&mut span, command, acks, until).await;
-        let with_trace = |mut receipt: Receipt| {
-            receipt.trace = trace.map(|trace| trace.trace);
-            receipt
-        };
-        let written = match written {
-            Err(StoreError::AcksMissing { receipt }) => {
-                Err(StoreError::AcksMissing { receipt: Box::new(with_trace(*receipt)) })
-            }
-            Err(error) => Err(error),
-            Ok(receipt) => Ok(with_trace(receipt)),
-        };
+        let written = self.write_within(&mut span, command, how).await;
         if let Err(error) = &written {
             span.fail(error.code().as_str());
         }
@@ -191,8 +179,7 @@ impl Store {
         &self,
         span: &mut Span,
         command: Command,
-        acks: Acks,
-        until: Instant,
+        How { acks, trace, until }: How,
     ) -> Result<Receipt, StoreError> {
         let wanted = self.wanted_acks(acks)?;
         let proposal = Proposal {
@@ -214,14 +201,15 @@ impl Store {
                 return Err(StoreError::Unknown { why });
             }
         };
-        self.describe(span, &committed);
         let applied_at = committed.phases.applied_at;
         if let Outcome::Rejected(Rejection::PreconditionFailed { actual }) = committed.outcome {
+            self.describe(span, &committed);
             self.observe_respond(applied_at);
             return Err(StoreError::PreconditionFailed { actual });
         }
         let enough = self.inner.consensus.wait_for_acks(&committed, wanted, until).await;
-        let receipt = self.receipt(committed);
+        self.describe(span, &committed);
+        let receipt = self.receipt(committed, trace.map(|trace| trace.trace));
         self.observe_respond(applied_at);
         if enough {
             return Ok(receipt);
@@ -274,11 +262,11 @@ impl Store {
         }
     }
 
-    fn receipt(&self, committed: Committed) -> Receipt {
+    fn receipt(&self, committed: Committed, trace: Option<TraceId>) -> Receipt {
         let acks = self.inner.consensus.acks(&committed);
         let quorum = acks.len() / 2 + 1;
         let Committed { position, outcome, .. } = committed;
-        Receipt { position, outcome, acks, quorum, trace: None }
+        Receipt { position, outcome, acks, quorum, trace }
     }
 
     /// How this node stands.

@@ -133,7 +133,7 @@ table! {
         TERM = "raft_term" Gauge []
             "The term that this node is in.";
         LEADER_CHANGES = "raft_leader_changes_total" Counter []
-            "Times that this node saw another leader than before.";
+            "Times that this node saw another leader than before; the first it sees is none.";
         ELECTIONS = "raft_elections_total" Counter ["result"]
             "Candidacies of this node that have ended.";
         VOTES = "raft_votes_total" Counter ["kind", "result"]
@@ -145,7 +145,7 @@ table! {
         LEADERLESS = "raft_leaderless_seconds" Gauge []
             "Time since the last sign of a leader that is lost, 0 while there is one.";
         ELECTION_DURATION = "raft_election_duration_seconds" Histogram(Net) []
-            "Time from the last sign of a leader that was lost to the first of the next.";
+            "Time from the last sign of a leader that was lost to the next sign of one.";
         LEADER_START = "raft_leader_start_timestamp_seconds" Gauge []
             "When this node began to lead; 0 while it does not.";
         COMMIT_INDEX = "raft_commit_index" Gauge []
@@ -163,7 +163,7 @@ table! {
         REPLICATION_ACK_DURATION = "replication_ack_duration_seconds" Histogram(Net) ["peer"]
             "Time from sending entries to a follower's durable acknowledgement.";
         REPLICATION_ENTRIES = "replication_entries_total" Counter ["peer"]
-            "Entries sent to a follower, those sent again included.";
+            "Entries that reached a follower's door, those sent again included.";
         REPLICATION_BYTES = "replication_bytes_total" Counter ["peer"]
             "Bytes of the messages that carried entries to a follower.";
         REPLICATION_INFLIGHT = "replication_inflight_requests" Gauge ["peer"]
@@ -171,7 +171,7 @@ table! {
         REPLICATION_MATCH_INDEX = "replication_match_index" Gauge ["peer"]
             "The last index that a follower is known to have on disk.";
         REPLICATION_LAG = "replication_lag_entries" Gauge ["peer"]
-            "Entries of this leader that a follower is not known to have.";
+            "Entries that a follower is not known to have; before its first answer, the newest.";
         REPLICATION_LAG_BYTES = "replication_lag_bytes" Gauge ["peer"]
             "Bytes of those entries, as far as they were appended since this process began.";
         REPLICATION_LAG_SECONDS = "replication_lag_seconds" Gauge ["peer"]

@@ -161,9 +161,12 @@ impl Tracer {
     /// What added to the monotonic clock gives the wall clock. It stays the same until the wall
     /// clock is set: spans of one node must not overlap by the time between two looks.
     fn wall(&self) -> Duration {
-        let wall = self.clock.wall_unix().saturating_sub(self.clock.monotonic());
         let known = Duration::from_nanos(self.wall_ns.load(Ordering::Relaxed));
-        if wall.abs_diff(known) < WALL_STEP {
+        let before = self.clock.monotonic();
+        let wall = self.clock.wall_unix().saturating_sub(before);
+        // A thread that was stopped between the two has seen no step.
+        let looked = self.clock.monotonic().saturating_sub(before);
+        if wall.abs_diff(known) < WALL_STEP || (looked > WALL_STEP / 2 && !known.is_zero()) {
             return known;
         }
         let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);

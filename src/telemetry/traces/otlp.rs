@@ -31,9 +31,6 @@ use super::span::{Finished, Kind, Value};
 use crate::telemetry::handles::Counter;
 use crate::types::NodeName;
 
-/// Time between two exports unless the environment says otherwise: short enough that a trace is
-/// there when a person looks for it.
-const DELAY: Duration = Duration::from_secs(1);
 const NAME: &str = env!("CARGO_PKG_NAME");
 const SERVICE: &str = "service.name";
 
@@ -71,10 +68,10 @@ impl Exporter {
         let counts = Counts { exported, dropped };
         let queue = Queue { waiting: AtomicUsize::new(0), fails: AtomicBool::new(false), counts };
         let queue = Arc::new(queue);
-        let mut config = BatchConfigBuilder::default().with_max_queue_size(settings.queue_spans);
-        if !settings.sets_delay {
-            config = config.with_scheduled_delay(DELAY);
-        }
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(settings.queue_spans)
+            .with_max_export_batch_size(settings.batch_spans)
+            .with_scheduled_delay(settings.delay);
         let observed = Observed { inner, queue: queue.clone() };
         let mut processor = BatchSpanProcessor::new(observed, config.build());
         processor.set_resource(&resource(node));

@@ -4,6 +4,8 @@
 //! there, a value that makes no sense is told and passed over: traces never keep a node from
 //! starting. The collector's address, headers and timeouts are read by the exporter's library.
 
+use std::time::Duration;
+
 use opentelemetry::TraceId as OtelTraceId;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{Sampler as SdkSampler, SamplingDecision, ShouldSample};
@@ -13,8 +15,14 @@ use super::context::{TraceContext, TraceId};
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const PROTOCOL: &str = "http/protobuf";
-/// Spans that may wait for the exporter.
-const QUEUE_SPANS: usize = 8192;
+/// Spans that may wait for the exporter: least, default, most. The library takes their memory at the
+/// start.
+const QUEUE_SPANS: (u64, u64, u64) = (1, 8192, 65_536);
+/// Spans of one export.
+const BATCH_SPANS: (u64, u64, u64) = (1, 512, 8192);
+/// Milliseconds between two exports: short enough that a trace is there when a person looks for it,
+/// and never none.
+const DELAY_MS: (u64, u64, u64) = (10, 1000, 3_600_000);
 
 /// What the environment says.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +33,10 @@ pub struct Settings {
     pub sampler: Sampler,
     /// Spans that may wait for the exporter.
     pub queue_spans: usize,
-    /// Whether the time between two exports is set; the library reads it.
-    pub sets_delay: bool,
+    /// Spans of one export.
+    pub batch_spans: usize,
+    /// Time between two exports.
+    pub delay: Duration,
     /// What was passed over, to be told.
     pub complaints: Vec<String>,
 }
@@ -62,13 +72,28 @@ impl Settings {
             get("OTEL_TRACES_SAMPLER_ARG").as_deref(),
             &mut complaints,
         );
-        let queue_spans = get("OTEL_BSP_MAX_QUEUE_SIZE").and_then(|size| size.parse().ok());
+        let mut number = |name: &str, (least, default, most): (u64, u64, u64)| {
+            let Some(text) = get(name) else { return default };
+            match text.trim().parse::<u64>() {
+                Ok(number) if (least..=most).contains(&number) => number,
+                _ => {
+                    let wrong = format!("{name} is {text:?}, not {least} to {most}");
+                    complaints.push(format!("{wrong}; {default} is taken"));
+                    default
+                }
+            }
+        };
+        let queue_spans = number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS);
+        let batch_spans = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS).min(queue_spans);
+        let delay_ms = number("OTEL_BSP_SCHEDULE_DELAY", DELAY_MS);
         let endpoint = ENDPOINTS.iter().find_map(|name| get(name));
         let protocol = PROTOCOLS.iter().find_map(|name| get(name));
         let is_disabled = get("OTEL_SDK_DISABLED")
             .is_some_and(|it| it.eq_ignore_ascii_case("true"))
             || get("OTEL_TRACES_EXPORTER").is_some_and(|it| it == "none");
-        let mut is_on = endpoint.is_some() && !is_disabled;
+        // Also what other nodes record is not recorded here then.
+        let is_off = sampler == Sampler { follows_parent: false, root: Root::Never };
+        let mut is_on = endpoint.is_some() && !is_disabled && !is_off;
         if let Some(protocol) = protocol.filter(|protocol| is_on && protocol != PROTOCOL) {
             complaints.push(format!(
                 "traces are off: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and this program \
@@ -88,8 +113,9 @@ impl Settings {
         Self {
             is_on,
             sampler,
-            queue_spans: queue_spans.filter(|size| *size > 0).unwrap_or(QUEUE_SPANS),
-            sets_delay: get("OTEL_BSP_SCHEDULE_DELAY").is_some(),
+            queue_spans: usize::try_from(queue_spans).unwrap_or(usize::MAX),
+            batch_spans: usize::try_from(batch_spans).unwrap_or(usize::MAX),
+            delay: Duration::from_millis(delay_ms),
             complaints,
         }
     }
@@ -188,6 +214,25 @@ mod tests {
             assert!(settings.is_on && settings.complaints.len() == 1, "{settings:?}");
             assert!(settings.sampler.is_sampled(None, TraceId(1)));
         }
+    }
+
+    #[test]
+    fn what_would_harm_the_node_is_told_and_not_done() {
+        for (name, value) in [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ] {
+            let settings = read(&[ON, (name, value)]);
+            assert_eq!(settings.complaints.len(), 1, "{settings:?}");
+            assert_eq!((settings.queue_spans, settings.batch_spans), (8192, 512));
+            assert_eq!(settings.delay, Duration::from_secs(1));
+        }
+        let settings = read(&[ON, ("OTEL_BSP_MAX_QUEUE_SIZE", "100")]);
+        assert_eq!((settings.queue_spans, settings.batch_spans), (100, 100));
+        assert!(!read(&[ON, ("OTEL_TRACES_SAMPLER", "always_off")]).is_on);
     }
 
     #[test]
