@@ -15,8 +15,8 @@ use super::context::{TraceContext, TraceId};
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const PROTOCOL: &str = "http/protobuf";
-/// Spans that may wait for the exporter: least, default, most. The library takes their memory at the
-/// start.
+/// Spans that may wait for the exporter: least, default, most. The library takes their memory when
+/// it starts.
 const QUEUE_SPANS: (u64, u64, u64) = (1, 8192, 65_536);
 /// Spans of one export.
 const BATCH_SPANS: (u64, u64, u64) = (1, 512, 8192);
