@@ -58,31 +58,27 @@ def now(it):
         h=6,
         mappings=words({0: ("no leader", "red"), 1: ("follows", "dark-blue"), 2: ("leads", "green")}),
     )
-    it.stat(
-        "Runs for",
-        "Since the process started.",
-        [Query(f"time() - process_start_time_seconds{{{NODE}}}", "{{instance}}")],
-        "s",
-        w=5,
-        h=6,
-        decimals=1,
-        show="value_and_name",
-    )
     it.table(
         "Programs",
-        "Which build runs where. More than one version for long: a rollout got stuck.",
-        [Query(f"max by (instance, version, revision, rustc, profile) (bitacora_build_info{{{NODE}}})")],
+        "Which build runs where, and since when. More than one version for long: a rollout got stuck. One "
+        "that runs for less time than the others was restarted.",
+        [
+            Query(f"max by (instance, version, revision, rustc, profile) (bitacora_build_info{{{NODE}}})"),
+            Query(f"max by (instance) (time() - process_start_time_seconds{{{NODE}}})"),
+        ],
         "none",
-        w=9,
+        w=14,
         h=6,
         columns={
             "instance": "Node",
+            "Value #B": "Runs for",
             "version": "Version",
             "revision": "Revision",
             "rustc": "Compiler",
             "profile": "Profile",
         },
-        hide=("Value",),
+        hide=("Value #A",),
+        overrides=[override("Runs for", unit="s", decimals=1)],
     )
 
 

@@ -170,6 +170,7 @@ def elections(it):
         "s",
         w=6,
         bars=True,
+        stack=None,
         overrides=of_nodes(" still", "dark-"),
         empty="there was always one",
     )

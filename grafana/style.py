@@ -177,6 +177,7 @@ def dashed(name):
         name,
         color=fixed("text"),
         custom__fillOpacity=0,
+        custom__showPoints="never",
         custom__lineWidth=1,
         custom__lineStyle={"fill": "dash", "dash": [8, 8]},
     )
@@ -300,20 +301,24 @@ class Board:
         line_at=None,
         **more,
     ):
-        """Series over time. `bars` for rare events; `line_at` draws the bounds of thresholds."""
+        """Series over time. `line_at` draws the bounds of thresholds.
+
+        `bars` for rare events, one on the other; with stack=None each from 0, where a sum says nothing.
+        """
+        stacked_bars = bars and stack is not None
         quantiles = not (stack or bars) and any("histogram_quantile" in one.expr for one in queries)
         custom = {
             "drawStyle": "bars" if bars else "line",
             # The edge of a band of nothing would be a line along the bands below it.
             "lineWidth": 0 if bars or stack else 2,
             "lineInterpolation": "linear",
-            "fillOpacity": 80 if bars else 65 if stack else 0,
+            "fillOpacity": 80 if stacked_bars else 50 if bars else 65 if stack else 0,
             "gradientMode": "none",
             # Points that stand alone would be invisible as a line.
             "showPoints": "auto",
             "pointSize": 4,
             "spanNulls": QUIET_MILLISECONDS if quantiles else False,
-            "stacking": {"mode": "normal" if stack or bars else "none", "group": "A"},
+            "stacking": {"mode": "normal" if stack or stacked_bars else "none", "group": "A"},
             "thresholdsStyle": {"mode": "dashed" if line_at else "off"},
             "axisPlacement": "auto",
             "axisLabel": "",
