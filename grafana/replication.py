@@ -17,6 +17,7 @@ from style import (
     led_value,
     mean,
     of_nodes,
+    override,
     quantile,
     rate,
     second,
@@ -192,7 +193,8 @@ def log(it):
         "leader writes wait for that; elsewhere stale reads are old.",
         [
             Query(
-                f"bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}",
+                # The two are not read at one moment.
+                f"clamp_min(bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}, 0)",
                 "{{instance}}",
             )
         ],
@@ -571,7 +573,7 @@ def members(it):
             ),
         ],
         "none",
-        w=12,
+        w=11,
         h=7,
         columns={
             "instance": "Node",
@@ -581,11 +583,8 @@ def members(it):
             "Value #D": "Entries since",
         },
         overrides=[
-            {"matcher": {"id": "byName", "options": "Age"}, "properties": [{"id": "unit", "value": "s"}]},
-            {
-                "matcher": {"id": "byName", "options": "Size"},
-                "properties": [{"id": "unit", "value": "bytes"}],
-            },
+            override("Age", unit="s", decimals=1),
+            override("Size", unit="bytes"),
         ],
     )
     it.table(
@@ -594,10 +593,11 @@ def members(it):
         "another cluster.",
         [Query(f"max by (instance, node_id, cluster_id) (bitacora_cluster_info{{{NODE}}})")],
         "none",
-        w=8,
+        w=9,
         h=7,
         columns={"instance": "Node", "node_id": "Calls itself", "cluster_id": "Cluster"},
         hide=("Value",),
+        overrides=[override("Node", custom__width=90), override("Calls itself", custom__width=110)],
     )
     it.graph(
         "Snapshot bytes sent",

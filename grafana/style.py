@@ -13,10 +13,11 @@ TAG = "bitacora"
 COLUMNS = 24
 SCHEMA_VERSION = 42
 PER_SECOND = "suffix:/s"
-# One colour for a node on every panel; nodes with other names get theirs from the palette.
-NODE_COLOURS = {"node1": "blue", "node2": "orange", "node3": "purple"}
+# One colour for a node on every panel, and none that means well or unwell. Nodes with other names get theirs
+# from the palette.
+NODE_COLOURS = {"node1": "blue", "node2": "yellow", "node3": "purple"}
 # Of all writes or reads together: the slowest is the strongest.
-QUANTILE_COLOURS = {"1 in 100": "dark-yellow", "1 in 20": "yellow", "half": "super-light-yellow"}
+QUANTILE_COLOURS = {"1 in 100": "green", "1 in 20": "light-green", "half": "super-light-green"}
 # Half a minute without a write is drawn as a line: a quantile has no points where nothing happened.
 QUIET_MILLISECONDS = 30_000
 
