@@ -474,7 +474,7 @@ class Board:
         decimals=None,
         low=None,
         high=None,
-        empty="no node answered in this time",
+        empty=None,
         transformations=None,
     ):
         defaults = {
@@ -486,6 +486,9 @@ class Board:
                 "steps": thresholds or steps("green" if kind != "stat" else "text"),
             },
         }
+        # A gauge is always there. A quantile, or what is more than nothing, needs something to happen.
+        always = not any("_bucket{" in query.expr or "> 0" in query.expr for query in queries)
+        empty = empty or ("no node answered in this time" if always else "nothing happened in this time")
         optional = {"custom": custom, "decimals": decimals, "min": low, "max": high, "noValue": empty}
         defaults.update({name: value for name, value in optional.items() if value is not None})
         panel = {
