@@ -48,8 +48,9 @@ def now(it):
         "Prometheus.",
         [
             Query(
+                # A leader that is cut off leads nobody.
                 f"bitacora_raft_has_leader{{{NODE}}}"
-                f" + on (cluster, job, instance) bitacora_raft_is_leader{{{NODE}}}",
+                f" * on (cluster, job, instance) (1 + bitacora_raft_is_leader{{{NODE}}})",
                 "{{instance}}",
             )
         ],
