@@ -1,6 +1,25 @@
 """The third board: one node's log on disk, state, requests and process."""
 
-from style import NODE, PER_SECOND, Board, Query, buckets, events, quantile, rate, steps, traces_link, words
+from style import (
+    NODE,
+    PER_SECOND,
+    Board,
+    Query,
+    buckets,
+    dashed,
+    events,
+    failures,
+    matching,
+    of_nodes,
+    override,
+    quantile,
+    rate,
+    second,
+    fixed,
+    steps,
+    traces_link,
+    words,
+)
 
 FSYNC = "bitacora_wal_fsync_duration_seconds"
 
@@ -29,40 +48,38 @@ def now(it):
         "Prometheus.",
         [
             Query(
+                # A leader that is cut off leads nobody.
                 f"bitacora_raft_has_leader{{{NODE}}}"
-                f" + on (cluster, job, instance) bitacora_raft_is_leader{{{NODE}}}",
+                f" * on (cluster, job, instance) (1 + bitacora_raft_is_leader{{{NODE}}})",
                 "{{instance}}",
             )
         ],
         "none",
         w=10,
         h=6,
-        mappings=words({0: ("no leader", "red"), 1: ("follows", "blue"), 2: ("leads", "green")}),
-    )
-    it.stat(
-        "Runs for",
-        "Since the process started.",
-        [Query(f"time() - process_start_time_seconds{{{NODE}}}", "{{instance}}")],
-        "dtdurations",
-        w=5,
-        h=6,
-        show="value_and_name",
+        mappings=words({0: ("no leader", "red"), 1: ("follows", "dark-blue"), 2: ("leads", "green")}),
     )
     it.table(
         "Programs",
-        "Which build runs where. More than one version for long: a rollout got stuck.",
-        [Query(f"max by (instance, version, revision, rustc, profile) (bitacora_build_info{{{NODE}}})")],
+        "Which build runs where, and since when. More than one version for long: a rollout got stuck. One "
+        "that runs for less time than the others was restarted.",
+        [
+            Query(f"max by (instance, version, revision, rustc, profile) (bitacora_build_info{{{NODE}}})"),
+            Query(f"max by (instance) (time() - process_start_time_seconds{{{NODE}}})"),
+        ],
         "none",
-        w=9,
+        w=14,
         h=6,
         columns={
             "instance": "Node",
+            "Value #B": "Runs for",
             "version": "Version",
             "revision": "Revision",
             "rustc": "Compiler",
             "profile": "Profile",
         },
-        hide=("Value",),
+        hide=("Value #A",),
+        overrides=[override("Runs for", unit="s", decimals=1)],
     )
 
 
@@ -90,6 +107,7 @@ def log(it):
         w=12,
         h=9,
         legend="table",
+        overrides=second("write"),
         line_at=steps("green", (0.1, "red")),
     )
     it.graph(
@@ -102,6 +120,7 @@ def log(it):
         ],
         "none",
         w=8,
+        overrides=second("half"),
     )
     it.graph(
         "Bytes to the log",
@@ -120,18 +139,30 @@ def log(it):
         ceiling=1,
     )
     it.graph(
-        "Files",
-        "Files of the log: how many there are; filled and followed by a new one; no longer needed and "
+        "Files of the log",
+        "How many there are. A file goes when all of its entries are in a snapshot and no follower may "
+        "want them.",
+        [Query(f"bitacora_wal_segments{{{NODE}}}", "{{instance}}")],
+        "none",
+        w=8,
+        decimals=0,
+        ceiling=1,
+    )
+    it.graph(
+        "Files filled and retired",
+        "Files of the log that were filled and followed by a new one; lighter: no longer needed, and "
         "used again or removed.",
         [
-            Query(f"bitacora_wal_segments{{{NODE}}}", "{{instance}} files"),
             Query(events("bitacora_wal_segments_rolled_total", NODE, "instance"), "{{instance}} filled"),
             Query(events("bitacora_wal_segments_retired_total", NODE, "instance"), "{{instance}} retired"),
         ],
         "none",
         w=8,
+        bars=True,
+        overrides=of_nodes(" retired", "light-"),
         decimals=0,
         ceiling=1,
+        empty="none in this time",
     )
     it.graph(
         "Errors of the disk",
@@ -159,31 +190,29 @@ def log(it):
         h=8,
         columns={"instance": "Node", "Value #A": "Took", "Value #B": "Entries", "Value #C": "Torn end"},
         overrides=[
-            {"matcher": {"id": "byName", "options": "Took"}, "properties": [{"id": "unit", "value": "s"}]},
-            {
-                "matcher": {"id": "byName", "options": "Torn end"},
-                "properties": [
-                    {"id": "mappings", "value": words({0: ("no", "green"), 1: ("cut", "orange")})}
-                ],
-            },
+            override("Took", unit="s"),
+            override("Torn end", mappings=words({0: ("no", "green"), 1: ("cut", "orange")})),
         ],
     )
     it.graph(
         "Disk space",
         "Left on the disk that holds the data. A node whose disk is full stops.",
         [
-            Query(f"bitacora_disk_free_bytes{{{NODE}}}", "{{instance}} left"),
-            Query(f"bitacora_disk_size_bytes{{{NODE}}}", "{{instance}} size"),
+            Query(f"bitacora_disk_free_bytes{{{NODE}}}", "{{instance}}"),
+            Query(f"max(bitacora_disk_size_bytes{{{NODE}}})", "size of the largest"),
         ],
         "bytes",
-        w=12,
+        w=8,
+        overrides=[dashed("size of the largest")],
     )
     it.graph(
         "Used by bitacora",
         "Bytes of the log's files and of the snapshots.",
         [Query(f"bitacora_storage_size_bytes{{{NODE}}}", "{{instance}} {{component}}")],
         "bytes",
-        w=12,
+        w=8,
+        overrides=second("snapshots"),
+        ceiling=1048576,
     )
 
 
@@ -194,7 +223,7 @@ def state(it):
         "One batch of committed entries, put into the state: one in a hundred.",
         [Query(quantile(0.99, "bitacora_apply_duration_seconds", NODE, "instance"), "{{instance}}")],
         "s",
-        w=6,
+        w=8,
         empty="nothing applied in this time",
     )
     it.graph(
@@ -202,7 +231,7 @@ def state(it):
         "Keys in the state. Equal on all nodes, but for what is on its way.",
         [Query(f"bitacora_keys{{{NODE}}}", "{{instance}}")],
         "short",
-        w=6,
+        w=8,
         decimals=0,
         ceiling=1,
     )
@@ -211,22 +240,28 @@ def state(it):
         "What the state holds, without what the program needs around it. It is all in memory.",
         [Query(f"bitacora_key_value_bytes{{{NODE}}}", "{{instance}}")],
         "bytes",
-        w=6,
+        w=8,
         ceiling=1024,
     )
     it.graph(
         "Readers of the log",
-        "Clients that follow the log now, and entries a second given to readers.",
-        [
-            Query(f"bitacora_log_tails{{{NODE}}}", "{{instance}} following"),
-            Query(
-                f"{rate('bitacora_log_entries_served_total', NODE, 'instance')} > 0",
-                "{{instance}} entries a second",
-            ),
-        ],
-        "short",
-        w=6,
+        "Clients that follow the log now.",
+        [Query(f"bitacora_log_tails{{{NODE}}}", "{{instance}}")],
+        "none",
+        w=12,
+        h=7,
+        decimals=0,
         ceiling=1,
+    )
+    it.graph(
+        "Entries read from the log",
+        "Entries a second that were given to clients, those that follow included.",
+        [Query(f"{rate('bitacora_log_entries_served_total', NODE, 'instance')} > 0", "{{instance}}")],
+        PER_SECOND,
+        w=12,
+        h=7,
+        ceiling=1,
+        empty="nobody reads the log",
     )
 
 
@@ -278,7 +313,8 @@ def requests(it):
             Query(f"bitacora_http_requests_in_flight{{{NODE}}}", "{{instance}} requests"),
         ],
         "none",
-        w=6,
+        w=8,
+        overrides=second("requests"),
         decimals=0,
         ceiling=1,
     )
@@ -290,18 +326,8 @@ def requests(it):
             Query(rate("bitacora_http_sent_bytes_total", NODE, "instance"), "{{instance}} sent"),
         ],
         "Bps",
-        w=6,
-        ceiling=1024,
-    )
-    it.graph(
-        "Waiting writes",
-        "Bytes of writes that are proposed and not yet decided; and bytes a second that were.",
-        [
-            Query(f"sum(bitacora_proposals_pending_bytes{{{NODE}}})", "waiting"),
-            Query(f"sum(rate(bitacora_write_bytes_total{{{NODE}}}[$__rate_interval]))", "decided a second"),
-        ],
-        "bytes",
-        w=6,
+        w=8,
+        overrides=second("sent"),
         ceiling=1024,
     )
     it.graph(
@@ -318,8 +344,28 @@ def requests(it):
             ),
         ],
         "s",
-        w=6,
+        w=8,
+        overrides=second("stale by"),
         empty="no reads in this time",
+    )
+    it.graph(
+        "Bytes of waiting writes",
+        "Of writes that are proposed and not yet decided.",
+        [Query(f"bitacora_proposals_pending_bytes{{{NODE}}}", "{{instance}}")],
+        "bytes",
+        w=12,
+        h=7,
+        ceiling=1024,
+    )
+    it.graph(
+        "Bytes of acknowledged writes",
+        "A second, on the node that leads.",
+        [Query(f"{rate('bitacora_write_bytes_total', NODE, 'instance')} > 0", "{{instance}}")],
+        "Bps",
+        w=12,
+        h=7,
+        ceiling=1024,
+        empty="no writes in this time",
     )
 
 
@@ -330,39 +376,49 @@ def process(it):
         "Processors in use: 1 is one of them, fully.",
         [Query(f"rate(process_cpu_seconds_total{{{NODE}}}[$__rate_interval])", "{{instance}}")],
         "none",
-        w=6,
+        w=8,
         decimals=2,
-        ceiling=1,
+        ceiling=0.2,
     )
     it.graph(
         "Memory",
-        "In real memory, and reserved.",
-        [
-            Query(f"process_resident_memory_bytes{{{NODE}}}", "{{instance}} real"),
-            Query(f"process_virtual_memory_bytes{{{NODE}}}", "{{instance}} reserved"),
-        ],
+        "What the process has in RAM.",
+        [Query(f"process_resident_memory_bytes{{{NODE}}}", "{{instance}}")],
         "bytes",
-        w=6,
+        w=8,
+    )
+    it.graph(
+        "Address space",
+        "What the process has reserved. Most of it is never used, and costs nothing.",
+        [Query(f"process_virtual_memory_bytes{{{NODE}}}", "{{instance}}")],
+        "bytes",
+        w=8,
     )
     it.graph(
         "File descriptors",
         "In use, of those that the process may have. Without any left it takes no connections.",
         [Query(f"process_open_fds{{{NODE}}} / process_max_fds{{{NODE}}}", "{{instance}}")],
         "percentunit",
-        w=6,
+        w=8,
         low=0,
         high=1,
         line_at=steps("green", (0.8, "red")),
     )
     it.graph(
-        "Threads and tasks",
-        "Threads of the process, and tasks that share them.",
-        [
-            Query(f"process_threads{{{NODE}}}", "{{instance}} threads"),
-            Query(f"bitacora_runtime_alive_tasks{{{NODE}}}", "{{instance}} tasks"),
-        ],
+        "Threads",
+        "Of the process. One serves, one writes the log, some do what would hold up the others.",
+        [Query(f"process_threads{{{NODE}}}", "{{instance}}")],
         "none",
-        w=6,
+        w=8,
+        decimals=0,
+    )
+    it.graph(
+        "Tasks",
+        "What shares the thread that serves: connections, requests, followers. A line that climbs for "
+        "hours is a leak.",
+        [Query(f"bitacora_runtime_alive_tasks{{{NODE}}}", "{{instance}}")],
+        "none",
+        w=8,
         decimals=0,
     )
     it.graph(
@@ -387,6 +443,11 @@ def process(it):
         "none",
         w=8,
         bars=True,
+        overrides=[
+            matching(f"^{node}.* {level}$", color=fixed(shade + colour))
+            for level, colour in (("warn", "orange"), ("error", "red"))
+            for node, shade in (("", ""), ("node1", "light-"), ("node3", "dark-"))
+        ],
         decimals=0,
         ceiling=1,
         empty="none in this time",
@@ -409,6 +470,7 @@ def process(it):
         ],
         PER_SECOND,
         w=8,
+        overrides=failures(lost="red"),
         ceiling=1,
         empty="no traces are sent, nothing is lost",
     )

@@ -4,6 +4,7 @@ from style import (
     PER_SECOND,
     CLUSTER,
     NODE,
+    NODE_COLOURS,
     PEER,
     Board,
     Query,
@@ -11,13 +12,18 @@ from style import (
     colours,
     column,
     dashed,
+    failures,
+    fixed,
     led_rate,
     led_value,
+    matching,
     mean,
     node_link,
+    of_nodes,
     override,
     quantile,
     rate,
+    second,
     steps,
     traces_link,
     words,
@@ -38,7 +44,28 @@ RESULTS = colours(
     unknown="dark-purple",
     internal="super-light-red",
 )
+READS = {
+    "linearizable": "green",
+    "linearizable ok": "green",
+    "linearizable not_found": "light-green",
+    "linearizable error": "red",
+    "stale": "yellow",
+    "stale ok": "yellow",
+    "stale not_found": "light-yellow",
+    "stale error": "dark-red",
+}
+STATUSES = [
+    matching(f"^{first}", color=fixed(colour))
+    for first, colour in {"2": "green", "3": "blue", "4": "yellow", "5": "red"}.items()
+] + colours(**{"404": "light-yellow", "412": "dark-yellow", "503": "orange", "504": "dark-red"})
+OK = ',result="ok"'
+NOT_OK = ',result!="ok"'
 PHASES = {"queue": "yellow", "log": "orange", "replicate": "blue", "apply": "green", "respond": "purple"}
+
+
+def painted(bounds):
+    """The same bounds for cells, of which only those that are not well are painted."""
+    return [dict(bounds[0], color="transparent"), *bounds[1:]]
 
 
 def board():
@@ -67,6 +94,7 @@ def at_a_glance(it):
         "none",
         w=5,
         paint="background",
+        size=None,
         mappings=words(
             {
                 (-100, -1): ("NO, writes are stopped", "dark-red"),
@@ -76,7 +104,7 @@ def at_a_glance(it):
                 (3, 100): ("yes, 3 or more spare", "green"),
             }
         ),
-        empty="no data",
+        empty="no node answers",
         links=[board_link("bitacora-replication", "Who is missing")],
     )
     it.stat(
@@ -87,8 +115,8 @@ def at_a_glance(it):
         "none",
         w=3,
         show="name",
-        paint="background",
-        thresholds=steps("blue"),
+        size=None,
+        overrides=colours(**NODE_COLOURS),
         empty="nobody",
         links=[board_link("bitacora-replication", "Elections")],
     )
@@ -98,7 +126,7 @@ def at_a_glance(it):
         [Query('count(ALERTS{alertname=~"Bitacora.+",cluster="$cluster",alertstate="firing"}) or vector(0)')],
         "none",
         w=3,
-        paint="background",
+        mappings=words({0: ("none", "green")}),
         thresholds=steps("green", (1, "orange")),
     )
     it.stat(
@@ -107,8 +135,8 @@ def at_a_glance(it):
         [Query(f'sum(rate(bitacora_writes_total{{{CLUSTER},result="ok"}}[$__rate_interval]))')],
         "wps",
         w=3,
-        spark=True,
-        thresholds=steps("blue"),
+        decimals=0,
+        empty="no writes",
     )
     it.stat(
         "A write takes",
@@ -122,6 +150,7 @@ def at_a_glance(it):
         "s",
         w=4,
         show="value_and_name",
+        size=28,
         thresholds=WRITE_BOUNDS,
         empty="no writes",
         links=[traces_link()],
@@ -134,6 +163,7 @@ def at_a_glance(it):
         "s",
         w=3,
         show="value_and_name",
+        size=28,
         thresholds=ACK_BOUNDS,
         empty="no writes",
     )
@@ -146,7 +176,6 @@ def at_a_glance(it):
         "percentunit",
         w=3,
         decimals=2,
-        paint="background",
         thresholds=steps("green", (0.001, "orange"), (0.0144, "red")),
         empty="no writes",
     )
@@ -156,7 +185,8 @@ def at_a_glance(it):
         "A line for each follower, all of the last minute. Acks: acknowledgements a second. Ack time: one in "
         "a hundred takes longer. Lacks: entries that it is not known to have, and behind: the age of the "
         "oldest. Answers: the share of heartbeats that it answers, and round trip: one in a hundred takes "
-        "longer; near 50 ms the next one is due. Green is well. Click a name for that node's own board.",
+        "longer; near 50 ms the next one is due. What is painted is not well. Click a name for that node's "
+        "own board.",
         [
             Query(led_rate("bitacora_replication_acks_total", only=',result="success"', window="1m")),
             Query(quantile(0.99, ACK, PEER, "peer", lead=True, window="1m")),
@@ -171,6 +201,7 @@ def at_a_glance(it):
         "short",
         w=13,
         h=7,
+        cells="md",
         columns={
             "peer": "Follower",
             "Value #A": "Acks",
@@ -182,18 +213,18 @@ def at_a_glance(it):
         },
         overrides=[
             override("Follower", links=node_link()),
-            column("Acks", PER_SECOND, decimals=1),
-            column("Ack time", "s", ACK_BOUNDS),
+            column("Acks", PER_SECOND, decimals=0),
+            column("Ack time", "s", painted(ACK_BOUNDS)),
             column("Lacks", "suffix: entries", decimals=0),
-            column("Behind", "s", steps("green", (1, "orange"), (10, "red"))),
+            column("Behind", "s", steps("transparent", (1, "orange"), (10, "red"))),
             column(
                 "Answers",
                 "percentunit",
-                steps("red", (0.5, "orange"), (0.95, "green")),
+                steps("red", (0.5, "orange"), (0.95, "transparent")),
                 decimals=0,
                 max=1,
             ),
-            column("Round trip", "s", steps("green", (0.05, "orange"), (0.15, "red"))),
+            column("Round trip", "s", painted(ACK_BOUNDS)),
         ],
         empty="nobody leads",
     )
@@ -219,13 +250,13 @@ def at_a_glance(it):
 
     it.graph(
         "Acknowledgements",
-        "Answers of each follower to the leader's entries, a second. Bands of other results than success: "
+        "Answers of each follower to the leader's entries, a second. Bars are other answers than success: "
         "conflict, the follower's log differed and is being repaired; higher_vote, it knows a newer "
         "leader; timeout and error, it did not answer in time or at all.",
         [
             Query(
                 led_rate("bitacora_replication_acks_total", only=',result="success"'),
-                "{{peer}} success",
+                "{{peer}}",
             ),
             Query(
                 led_rate("bitacora_replication_acks_total", "peer, result", ',result!="success"') + " > 0",
@@ -234,6 +265,7 @@ def at_a_glance(it):
         ],
         PER_SECOND,
         h=8,
+        overrides=failures(conflict="yellow", higher_vote="light-red", timeout="red", error="dark-red"),
         ceiling=1,
         empty="nobody leads",
     )
@@ -248,6 +280,7 @@ def at_a_glance(it):
         ],
         "s",
         h=8,
+        overrides=second("half"),
         line_at=ACK_BOUNDS,
         empty="no writes in this time",
         links=[traces_link()],
@@ -280,6 +313,8 @@ def heartbeats(it):
             )
         ],
         PER_SECOND,
+        bars=True,
+        overrides=[*of_nodes(" connect", "dark-"), *of_nodes(" (http|higher_vote)", "light-")],
         ceiling=1,
         empty="none missed in this time",
     )
@@ -290,6 +325,7 @@ def heartbeats(it):
         "leader.",
         [Query(f"{rate('bitacora_leader_heartbeat_misses_total', NODE, 'instance')} > 0", "{{instance}}")],
         PER_SECOND,
+        bars=True,
         ceiling=1,
         empty="none missed in this time",
     )
@@ -314,9 +350,12 @@ def writes(it):
         "ok is on the disks of a majority. rejected: a precondition did not hold. invalid: the client "
         "asked wrongly. not_leader: sent on. Anything else is a failure of the cluster; timeout and "
         "unknown may have happened all the same.",
-        [Query(f"{rate('bitacora_writes_total', NODE, 'result')} > 0", "{{result}}")],
+        [
+            Query(rate("bitacora_writes_total", NODE, "result", OK), "ok"),
+            Query(f"{rate('bitacora_writes_total', NODE, 'result', NOT_OK)} > 0", "{{result}}"),
+        ],
         "wps",
-        w=8,
+        w=6,
         stack=True,
         overrides=RESULTS,
         ceiling=1,
@@ -331,25 +370,40 @@ def writes(it):
             Query(quantile(0.5, "bitacora_write_duration_seconds", NODE), "half"),
         ],
         "s",
-        w=8,
+        w=6,
         line_at=WRITE_BOUNDS,
         empty="no writes in this time",
         links=[traces_link()],
     )
     it.graph(
-        "In flight and passed on",
-        "Writes that are proposed and not yet decided, on each node; and requests a second that a "
-        "follower passed on to the leader. A node refuses writes above proposals_max.",
+        "Writes in flight",
+        "Writes that are proposed and not yet decided, on each node. A node refuses writes above "
+        "proposals_max.",
+        [Query(f"bitacora_proposals_pending{{{NODE}}}", "{{instance}}")],
+        "none",
+        w=6,
+        decimals=0,
+        ceiling=5,
+    )
+    it.graph(
+        "Passed on to the leader",
+        "Requests a second that a follower got and passed on to the leader. Bars: the leader did not "
+        "answer, or did not lead any more.",
         [
-            Query(f"bitacora_proposals_pending{{{NODE}}}", "{{instance}} in flight"),
             Query(
-                f"{rate('bitacora_forwarded_requests_total', NODE, 'instance, result')} > 0",
-                "{{instance}} passed on, {{result}}",
+                f"{rate('bitacora_forwarded_requests_total', NODE, 'instance', OK)} > 0",
+                "{{instance}}",
+            ),
+            Query(
+                f"{rate('bitacora_forwarded_requests_total', NODE, 'instance', NOT_OK)} > 0",
+                "{{instance}} error",
             ),
         ],
-        "short",
-        w=8,
+        "reqps",
+        w=6,
         ceiling=1,
+        overrides=failures(error="red"),
+        empty="none: the clients ask the leader",
     )
 
 
@@ -368,6 +422,7 @@ def reads(it):
         "rps",
         w=8,
         stack=True,
+        overrides=colours(**READS),
         ceiling=1,
         empty="no reads in this time",
     )
@@ -383,6 +438,7 @@ def reads(it):
         ],
         "s",
         w=8,
+        overrides=colours(**READS),
         empty="no reads in this time",
         links=[traces_link()],
     )
@@ -394,6 +450,7 @@ def reads(it):
         "reqps",
         w=8,
         stack=True,
+        overrides=STATUSES,
         ceiling=1,
     )
 

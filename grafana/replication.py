@@ -8,20 +8,27 @@ from style import (
     Board,
     Query,
     buckets,
+    colours,
     dashed,
     events,
+    failures,
     led,
     led_rate,
     led_value,
+    mean,
+    of_nodes,
+    override,
     quantile,
     rate,
+    second,
     steps,
     traces_link,
     words,
 )
 
 ACK = "bitacora_replication_ack_duration_seconds"
-FROM_TO = "{{instance}} to {{peer}}"
+# The follower comes first: its colour is the line's.
+FROM_TO = "{{peer}} (led by {{instance}})"
 
 
 def board():
@@ -61,7 +68,7 @@ def elections(it):
         h=7,
         mappings=words(
             {
-                1: ("follower", "blue"),
+                1: ("follower", "dark-blue"),
                 2: ("leader", "green"),
                 3: ("candidate", "orange"),
                 4: ("learner", "purple"),
@@ -74,13 +81,14 @@ def elections(it):
         "How long the present leader has been leading. Short again and again: elections do not settle.",
         [
             Query(
-                f"time() - {led(f'bitacora_raft_leader_start_timestamp_seconds{{{CLUSTER}}}')}",
+                f"clamp_min(time() - {led(f'bitacora_raft_leader_start_timestamp_seconds{{{CLUSTER}}}')}, 0)",
                 "{{instance}}",
             )
         ],
-        "dtdurations",
+        "s",
         w=4,
         h=7,
+        decimals=1,
         show="value_and_name",
         empty="nobody leads",
     )
@@ -88,7 +96,7 @@ def elections(it):
         "Leader changes, 1 h",
         "How often a node saw another leader than before, in the last hour. A rolling restart of three "
         "nodes makes three.",
-        [Query(f"max(increase(bitacora_raft_leader_changes_total{{{CLUSTER}}}[1h]))")],
+        [Query(f"round(max(increase(bitacora_raft_leader_changes_total{{{CLUSTER}}}[1h])))")],
         "none",
         w=4,
         h=7,
@@ -101,17 +109,17 @@ def elections(it):
         "elections that do not settle. Nodes that differ for long do not hear each other.",
         [Query(f"bitacora_raft_term{{{NODE}}}", "{{instance}}")],
         "none",
-        w=6,
+        w=5,
         decimals=0,
     )
     it.graph(
         "Elections and hand-overs",
-        "Elections that a node began, by outcome; times that a leader gave up; leaderships handed over on "
-        "purpose.",
+        "Elections that a node began, won or (lighter) lost; darker: a leader that gave up, or handed its "
+        "leadership over on purpose.",
         [
             Query(
                 events("bitacora_raft_elections_total", NODE, "instance, result"),
-                "{{instance}} election {{result}}",
+                "{{instance}} {{result}}",
             ),
             Query(events("bitacora_raft_stepdowns_total", NODE, "instance"), "{{instance}} gave up"),
             Query(
@@ -120,43 +128,51 @@ def elections(it):
             ),
         ],
         "none",
-        w=6,
+        w=8,
         bars=True,
+        overrides=[*of_nodes(" lost", "light-"), *of_nodes(" (gave up|handed over.*)", "dark-")],
         decimals=0,
         ceiling=1,
         empty="none in this time",
     )
     it.graph(
         "Votes",
-        "Answers of a node to those who asked for its vote. pre_vote: would you vote for me, asked before "
+        "Answers of nodes to those who asked for their votes. pre_vote: would you vote for me, asked before "
         "an election so that a node that merely was away disturbs nobody.",
         [
             Query(
-                events("bitacora_raft_votes_total", NODE, "instance, kind, result"),
-                "{{instance}} {{kind}} {{result}}",
+                events("bitacora_raft_votes_total", NODE, "kind, result"),
+                "{{kind}} {{result}}",
             )
         ],
         "none",
-        w=6,
+        w=5,
         bars=True,
+        overrides=colours(
+            **{
+                "vote granted": "green",
+                "vote rejected": "red",
+                "pre_vote granted": "light-green",
+                "pre_vote rejected": "light-red",
+            }
+        ),
         decimals=0,
         ceiling=1,
         empty="none in this time",
     )
     it.graph(
         "Time without a leader",
-        "How long each node has known no leader, now; and the mean time from a lost leader to the next "
-        "one in the hour before. While there is none, writes wait.",
+        "From the last sign of a lost leader to the first of the next one, where that happened; darker: a "
+        "node that knows no leader yet. While there is none, writes wait.",
         [
-            Query(f"bitacora_raft_leaderless_seconds{{{NODE}}} > 0", "{{instance}} now"),
-            Query(
-                f"sum by (instance) (increase(bitacora_raft_election_duration_seconds_sum{{{NODE}}}[1h]))"
-                f" / (sum by (instance) (increase(bitacora_raft_election_duration_seconds_count{{{NODE}}}[1h])) > 0)",
-                "{{instance}} mean, 1 h",
-            ),
+            Query(mean("bitacora_raft_election_duration_seconds", NODE, "instance"), "{{instance}}"),
+            Query(f"bitacora_raft_leaderless_seconds{{{NODE}}} > 0", "{{instance}} still"),
         ],
         "s",
         w=6,
+        bars=True,
+        stack=None,
+        overrides=of_nodes(" still", "dark-"),
         empty="there was always one",
     )
 
@@ -177,7 +193,8 @@ def log(it):
         "leader writes wait for that; elsewhere stale reads are old.",
         [
             Query(
-                f"bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}",
+                # The two are not read at one moment.
+                f"clamp_min(bitacora_raft_commit_index{{{NODE}}} - bitacora_raft_applied_index{{{NODE}}}, 0)",
                 "{{instance}}",
             )
         ],
@@ -242,6 +259,7 @@ def leader_side(it):
         w=12,
         h=9,
         legend="table",
+        overrides=failures(conflict="yellow", higher_vote="light-red", timeout="red", error="dark-red"),
         ceiling=1,
         empty="no writes in this time",
     )
@@ -289,7 +307,7 @@ def leader_side(it):
     )
     it.graph(
         "Requests under way",
-        "Requests with entries that a follower has not answered yet.",
+        "Messages with entries that a follower has not answered yet, at the moment of each scrape.",
         [Query(led_value("bitacora_replication_inflight_requests"), "{{peer}}")],
         "none",
         w=6,
@@ -359,6 +377,7 @@ def follower_side(it):
         ],
         PER_SECOND,
         w=8,
+        overrides=failures(conflict="yellow", higher_vote="light-red", error="dark-red"),
         ceiling=1,
         empty="nothing received",
     )
@@ -393,7 +412,7 @@ def heartbeats(it):
         "Heartbeats a second that leaders send to each follower, and that each follower hears. They "
         "should be equal, and one an interval at least: 20 a second at 50 ms.",
         [
-            Query(rate("bitacora_heartbeats_sent_total", CLUSTER, "instance, peer"), FROM_TO),
+            Query(f"{rate('bitacora_heartbeats_sent_total', CLUSTER, 'instance, peer')} > 0", FROM_TO),
             Query(
                 f"{rate('bitacora_leader_heartbeats_received_total', NODE, 'instance')} > 0",
                 "{{instance}} hears",
@@ -401,6 +420,7 @@ def heartbeats(it):
         ],
         PER_SECOND,
         w=8,
+        overrides=second("hears"),
         ceiling=1,
     )
     it.graph(
@@ -445,6 +465,7 @@ def heartbeats(it):
         ],
         "s",
         w=12,
+        overrides=second("half"),
         legend="table",
         empty="nobody leads",
     )
@@ -464,7 +485,13 @@ def heartbeats(it):
         ],
         PER_SECOND,
         w=12,
+        bars=True,
         legend="table",
+        overrides=[
+            *of_nodes(".* connect", "dark-"),
+            *of_nodes(".* (http|higher_vote)", "light-"),
+            *of_nodes(" late itself", "super-light-"),
+        ],
         ceiling=1,
         empty="none missed in this time",
     )
@@ -546,7 +573,7 @@ def members(it):
             ),
         ],
         "none",
-        w=12,
+        w=11,
         h=7,
         columns={
             "instance": "Node",
@@ -556,11 +583,8 @@ def members(it):
             "Value #D": "Entries since",
         },
         overrides=[
-            {"matcher": {"id": "byName", "options": "Age"}, "properties": [{"id": "unit", "value": "s"}]},
-            {
-                "matcher": {"id": "byName", "options": "Size"},
-                "properties": [{"id": "unit", "value": "bytes"}],
-            },
+            override("Age", unit="s", decimals=1),
+            override("Size", unit="bytes"),
         ],
     )
     it.table(
@@ -569,10 +593,11 @@ def members(it):
         "another cluster.",
         [Query(f"max by (instance, node_id, cluster_id) (bitacora_cluster_info{{{NODE}}})")],
         "none",
-        w=8,
+        w=9,
         h=7,
         columns={"instance": "Node", "node_id": "Calls itself", "cluster_id": "Cluster"},
         hide=("Value",),
+        overrides=[override("Node", custom__width=90), override("Calls itself", custom__width=110)],
     )
     it.graph(
         "Snapshot bytes sent",

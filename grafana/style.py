@@ -13,8 +13,13 @@ TAG = "bitacora"
 COLUMNS = 24
 SCHEMA_VERSION = 42
 PER_SECOND = "suffix:/s"
-# One colour for a node on every panel; nodes with other names get theirs from the palette.
-NODE_COLOURS = {"node1": "blue", "node2": "orange", "node3": "purple"}
+# One colour for a node on every panel, and none that means well or unwell. Nodes with other names get theirs
+# from the palette.
+NODE_COLOURS = {"node1": "blue", "node2": "yellow", "node3": "purple"}
+# Of all writes or reads together: the slowest is the strongest.
+QUANTILE_COLOURS = {"1 in 100": "green", "1 in 20": "light-green", "half": "super-light-green"}
+# Half a minute without a write is drawn as a line: a quantile has no points where nothing happened.
+QUIET_MILLISECONDS = 30_000
 
 # Selectors. `instance` is a node's name, and so is `peer`.
 CLUSTER = 'job="bitacora",cluster="$cluster"'
@@ -52,7 +57,7 @@ def led_value(metric):
 
 def events(metric, selector, by, only=""):
     """A rare counter's events around each point; nothing where there were none."""
-    return f"sum by ({by}) (increase({metric}{{{selector}{only}}}[{RATE}])) > 0"
+    return f"round(sum by ({by}) (increase({metric}{{{selector}{only}}}[{RATE}]))) > 0"
 
 
 def quantile(q, metric, selector, by="", lead=False, window=RATE):
@@ -114,12 +119,56 @@ def override(name, **properties):
     }
 
 
+def matching(pattern, **properties):
+    """Settings of every series whose name matches."""
+    one = override(f"/{pattern}/", **properties)
+    one["matcher"]["id"] = "byRegexp"
+    return one
+
+
+def fixed(colour):
+    """One colour, whatever the value."""
+    return {"mode": "fixed", "fixedColor": colour}
+
+
+def of_nodes(after="", shade=""):
+    """The colour of its node for every series whose name begins with one; `shade` like "dark-"."""
+    return [
+        matching(rf"^{node}\b{after}", color=fixed(shade + colour)) for node, colour in NODE_COLOURS.items()
+    ]
+
+
+def second(words):
+    """What a node shows beside its main line, told by words in its name: lighter, and dashed."""
+    return [
+        *of_nodes(f".*({words})", "light-"),
+        matching(f"({words})", custom__lineStyle={"fill": "dash", "dash": [4, 4]}, custom__lineWidth=1),
+    ]
+
+
+def failures(**of):
+    """Bars in a colour of their own for the series that end with such a word."""
+    return [
+        matching(
+            f"\\b{word}$",
+            color=fixed(colour),
+            custom__drawStyle="bars",
+            custom__fillOpacity=80,
+            custom__lineWidth=0,
+        )
+        for word, colour in of.items()
+    ]
+
+
 def column(name, unit, bounds=None, **more):
-    """One column of a table; with bounds its cells are coloured."""
+    """One column of a table; with bounds its cells are painted. A cell without a value says so, unpainted."""
     properties = {"unit": unit, **more}
+    nothing = {"type": "special", "options": {"match": "null", "result": {"text": "–", "index": 0}}}
     if bounds:
         properties["thresholds"] = {"mode": "absolute", "steps": bounds}
         properties["custom__cellOptions"] = {"type": "color-background", "mode": "basic"}
+        nothing["options"]["result"]["color"] = "transparent"
+    properties.setdefault("mappings", [nothing])
     return override(name, **properties)
 
 
@@ -127,15 +176,17 @@ def dashed(name):
     """A series that is a line to compare with, not a measurement."""
     return override(
         name,
-        color={"mode": "fixed", "fixedColor": "text"},
+        color=fixed("text"),
         custom__fillOpacity=0,
+        custom__showPoints="never",
+        custom__lineWidth=1,
         custom__lineStyle={"fill": "dash", "dash": [8, 8]},
     )
 
 
 def colours(**of):
     """Fixed colours for series by name."""
-    return [override(name, color={"mode": "fixed", "fixedColor": colour}) for name, colour in of.items()]
+    return [override(name, color=fixed(colour)) for name, colour in of.items()]
 
 
 def _link(title, url, tooltip, kind="link", **more):
@@ -208,13 +259,11 @@ class Board:
         )
         self._y += 1
 
-    def stat(
-        self, title, description, queries, unit, w, h=5, show="value", spark=False, paint="value", **more
-    ):
-        """A number, or a few words, to be read at a glance."""
+    def stat(self, title, description, queries, unit, w, h=5, show="value", paint="value", size=36, **more):
+        """A number, or a few words, to be read at a glance; as large as fits where `size` is None."""
         options = {
             "colorMode": paint,
-            "graphMode": "area" if spark else "none",
+            "graphMode": "none",
             "justifyMode": "center",
             "orientation": "vertical",
             "textMode": show,
@@ -223,6 +272,8 @@ class Board:
             "percentChangeColorMode": "standard",
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         }
+        if size:
+            options["text"] = {"valueSize": size, "titleSize": 16}
         self._add(
             "stat",
             title,
@@ -232,7 +283,7 @@ class Board:
             w,
             h,
             options,
-            instant=not spark,
+            instant=True,
             colour="thresholds",
             **more,
         )
@@ -251,18 +302,24 @@ class Board:
         line_at=None,
         **more,
     ):
-        """Series over time. `bars` for rare events; `line_at` draws the bounds of thresholds."""
+        """Series over time. `line_at` draws the bounds of thresholds.
+
+        `bars` for rare events, one on the other; with stack=None each from 0, where a sum says nothing.
+        """
+        stacked_bars = bars and stack is not None
+        quantiles = not (stack or bars) and any("histogram_quantile" in one.expr for one in queries)
         custom = {
             "drawStyle": "bars" if bars else "line",
-            "lineWidth": 1,
+            # The edge of a band of nothing would be a line along the bands below it.
+            "lineWidth": 0 if bars or stack else 2,
             "lineInterpolation": "linear",
-            "fillOpacity": 60 if bars else 35 if stack else 0,
+            "fillOpacity": 80 if stacked_bars else 50 if bars else 65 if stack else 0,
             "gradientMode": "none",
             # Points that stand alone would be invisible as a line.
             "showPoints": "auto",
             "pointSize": 4,
-            "spanNulls": False,
-            "stacking": {"mode": "normal" if stack or bars else "none", "group": "A"},
+            "spanNulls": QUIET_MILLISECONDS if quantiles else False,
+            "stacking": {"mode": "normal" if stack or stacked_bars else "none", "group": "A"},
             "thresholdsStyle": {"mode": "dashed" if line_at else "off"},
             "axisPlacement": "auto",
             "axisLabel": "",
@@ -272,7 +329,7 @@ class Board:
             # An axis of its own accord makes 0 the middle of nothing, or runs to 10000 %.
             custom["axisSoftMax"] = more.pop("ceiling")
         table = legend == "table"
-        more["overrides"] = [*colours(**NODE_COLOURS), *more.get("overrides", ())]
+        more["overrides"] = [*of_nodes(), *colours(**QUANTILE_COLOURS), *more.get("overrides", ())]
         options = {
             "legend": {
                 "displayMode": legend,
@@ -301,7 +358,7 @@ class Board:
         """A distribution over time; exemplars are dots to click."""
         options = {
             "calculate": False,
-            "cellGap": 1,
+            "cellGap": 0,
             "cellValues": {"unit": "short", "decimals": 0},
             "color": {
                 "mode": "scheme",
@@ -358,12 +415,15 @@ class Board:
             **more,
         )
 
-    def table(self, title, description, queries, unit, w, h, columns, hide=(), overrides=(), **more):
+    def table(
+        self, title, description, queries, unit, w, h, columns, hide=(), overrides=(), cells="sm", **more
+    ):
         """One line for each value of the labels that the queries have in common."""
         options = {
-            "cellHeight": "sm",
+            "cellHeight": cells,
             "showHeader": True,
             "footer": {"show": False, "reducer": ["sum"], "fields": "", "countRows": False},
+            "sortBy": [{"displayName": next(iter(columns.values())), "desc": False}],
         }
         hidden = {name: True for name in ("Time", "__name__", "job", "cluster", *hide)}
         order = {name: place for place, name in enumerate(columns)}
@@ -386,7 +446,7 @@ class Board:
             form="table",
             instant=True,
             colour="thresholds",
-            custom={"align": "auto", "minWidth": 60, "cellOptions": {"type": "auto"}, "inspect": False},
+            custom={"align": "auto", "minWidth": 70, "cellOptions": {"type": "auto"}, "inspect": False},
             overrides=overrides,
             transformations=transformations,
             **more,
@@ -426,6 +486,9 @@ class Board:
                 "steps": thresholds or steps("green" if kind != "stat" else "text"),
             },
         }
+        # A gauge is always there. A quantile, or what is more than nothing, needs something to happen.
+        always = not any("_bucket{" in query.expr or "> 0" in query.expr for query in queries)
+        empty = empty or ("no node answered in this time" if always else "nothing happened in this time")
         optional = {"custom": custom, "decimals": decimals, "min": low, "max": high, "noValue": empty}
         defaults.update({name: value for name, value in optional.items() if value is not None})
         panel = {
@@ -564,11 +627,17 @@ def _variables():
 
 
 def _annotations():
-    def mark(name, colour, expr, title, **more):
+    def alerts(critical):
+        return (
+            f'max by (alertname) (ALERTS{{alertname=~"Bitacora.+",cluster="$cluster",alertstate="firing"'
+            f',severity{critical}"critical"}})'
+        )
+
+    def mark(name, colour, expr, title, enable=True, **more):
         return {
             "name": name,
             "datasource": PROMETHEUS,
-            "enable": True,
+            "enable": enable,
             "hide": False,
             "iconColor": colour,
             "expr": expr,
@@ -590,24 +659,18 @@ def _annotations():
         # The values are points of time, in milliseconds: the marks stand exactly there.
         mark(
             "New leader",
-            "orange",
+            "green",
             f"bitacora_raft_leader_start_timestamp_seconds{{{CLUSTER}}} * 1000 > 0",
             "{{instance}} leads",
             useValueForTime=True,
         ),
         mark(
             "Restart",
-            "blue",
+            "text",
             f"process_start_time_seconds{{{CLUSTER}}} * 1000",
             "{{instance}} started",
             useValueForTime=True,
         ),
-        mark(
-            "Alert",
-            "red",
-            "max by (alertname, severity, instance, peer) "
-            '(ALERTS{alertname=~"Bitacora.+",cluster="$cluster",alertstate="firing"})',
-            "{{alertname}} {{instance}} {{peer}}",
-            tagKeys="severity",
-        ),
+        mark("Critical alert", "red", alerts("="), "{{alertname}}"),
+        mark("Other alert", "orange", alerts("!="), "{{alertname}}", enable=False),
     ]

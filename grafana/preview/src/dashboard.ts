@@ -93,6 +93,7 @@ export interface Exemplar {
     time: number;
     value: number;
     refId: string;
+    labels: Record<string, string>;
 }
 
 export interface Box {

@@ -119,8 +119,13 @@ const duration = (ms: number): string => (ms % 1000 === 0 ? `${ms / 1000}s` : `$
 /** Of the exemplars of one step only those that are far apart, as Grafana shows them. */
 function sparse(found: ExemplarSeries[], refId: string, step: number): Exemplar[] {
     const all = found
-        .flatMap((s) => s.exemplars)
-        .map((e) => ({ time: e.timestamp * 1000, value: Number(e.value), refId }))
+        .flatMap((s) => s.exemplars.map((e) => ({ ...e, labels: s.seriesLabels })))
+        .map((e) => ({
+            time: e.timestamp * 1000,
+            value: Number(e.value),
+            refId,
+            labels: e.labels,
+        }))
         .filter((e) => Number.isFinite(e.value));
     const mean = all.reduce((sum, e) => sum + e.value, 0) / all.length;
     const deviation = Math.sqrt(

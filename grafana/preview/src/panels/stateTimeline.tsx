@@ -156,7 +156,7 @@ function drawStretch(
     const { top, tall } = lane;
     const { theme, options } = looks;
     const { fillOpacity = 70, lineWidth = 0 } = looks.custom ?? {};
-    const left = Math.round(plot.valToPos(from, 'x', true));
+    const left = Math.max(plot.bbox.left, Math.round(plot.valToPos(from, 'x', true)));
     const wide = Math.max(1, Math.round(plot.valToPos(to, 'x', true)) - left);
     const fill = colorManipulator.alpha(
         shown.color ?? theme.colors.text.disabled,

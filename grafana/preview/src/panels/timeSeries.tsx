@@ -3,6 +3,7 @@ import { applyNullInsertThreshold, DataFrame, TimeRange } from '@grafana/data';
 import { TimeSeries } from '@grafana/ui';
 import { LegendDisplayMode } from '@grafana/schema';
 import { useMemo } from 'react';
+import { Exemplar } from '../dashboard';
 import { Dot, Marks } from '../marks';
 import { PanelProps } from './common';
 
@@ -27,6 +28,21 @@ function withGaps(series: DataFrame[], range: TimeRange): DataFrame[] {
     );
 }
 
+interface Line {
+    refId?: string;
+    labels: Record<string, string>;
+    color: string;
+}
+
+/** That of the line whose labels the exemplar has. */
+function colorOf(exemplar: Exemplar, lines: Line[]): string | undefined {
+    return lines.find(
+        (line) =>
+            line.refId === exemplar.refId &&
+            Object.entries(line.labels).every(([name, value]) => exemplar.labels[name] === value),
+    )?.color;
+}
+
 export function TimeSeriesPanel({
     panel,
     data,
@@ -37,10 +53,10 @@ export function TimeSeriesPanel({
     height,
 }: PanelProps) {
     const frames = useMemo(() => withGaps(data.series, range), [data]);
-    const dots = (yScale: string, colors: Map<string, string>): Dot[] =>
+    const dots = (yScale: string, lines: Line[]): Dot[] =>
         data.exemplars.map((e) => ({
             time: e.time,
-            color: colors.get(e.refId) ?? page.theme.visualization.getColorByName('blue'),
+            color: colorOf(e, lines) ?? page.theme.visualization.getColorByName('blue'),
             y: (plot) => {
                 const { min, max } = plot.scales[yScale];
                 if (min == null || max == null) return undefined;
@@ -58,17 +74,17 @@ export function TimeSeriesPanel({
             legend={{ ...LEGEND, ...panel.options?.legend }}
         >
             {(config) => {
-                const colors = new Map<string, string>();
-                for (const { props } of config.getSeries()) {
-                    const refId = data.series[props.dataFrameFieldIndex?.frameIndex ?? 0]?.refId;
-                    if (refId && props.lineColor && !colors.has(refId))
-                        colors.set(refId, props.lineColor);
-                }
+                const lines = config.getSeries().flatMap(({ props }): Line[] => {
+                    const frame = data.series[props.dataFrameFieldIndex?.frameIndex ?? 0];
+                    if (!frame || !props.lineColor) return [];
+                    const labels = frame.fields.find((f) => f.labels)?.labels ?? {};
+                    return [{ refId: frame.refId, labels, color: props.lineColor }];
+                });
                 return (
                     <Marks
                         config={config}
                         annotations={annotations}
-                        dots={dots(config.scaleKeys[1], colors)}
+                        dots={dots(config.scaleKeys[1], lines)}
                     />
                 );
             }}
