@@ -54,9 +54,13 @@ def _has(module):
 def tools():
     """The environment with the operators' tools in PATH."""
     directory = pathlib.Path(os.environ.get("BITACORA_TOOLS", ROOT / "target/tools"))
-    made = subprocess.run([ROOT / ".ci/tools", directory], check=True, stdout=subprocess.PIPE, text=True)
-    bin_directory = re.search(r"PATH=(\S+?):\$PATH", made.stdout)[1]
-    return {**os.environ, "PATH": f"{bin_directory}:{os.environ['PATH']}"}
+    made = subprocess.run(
+        ["bash", "-c", 'made=$(.ci/tools "$1") && eval "$made" && env -0', "bash", directory],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return dict(item.split("=", 1) for item in made.stdout.decode().split("\0") if "=" in item)
 
 
 class Table:
