@@ -9,7 +9,7 @@
 //! (docs/adr/0010-traces.md).
 //!
 //! # Invariants
-//! - S1 Memory is bounded: the last [`KEPT`] recorded writes.
+//! - S1 Memory is bounded: the last 4096 recorded writes.
 //! - S2 While nothing is recorded, asking costs one atomic load.
 //!
 //! # Not here
