@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Tracer;
-use super::context::{TraceContext, TraceId};
+use super::context::TraceContext;
 
 /// What a span is to those at its other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,11 +135,6 @@ impl Span {
     /// Its place in the trace; `None` if it is not recorded.
     pub fn context(&self) -> Option<TraceContext> {
         self.0.as_ref().map(|open| open.span.context)
-    }
-
-    /// Its trace; `None` if it is not recorded.
-    pub fn trace(&self) -> Option<TraceId> {
-        self.context().map(|context| context.trace)
     }
 
     /// Says what is done.
